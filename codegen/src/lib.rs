@@ -1,0 +1,1 @@
+//! Tile programs to machine code, and the artifact.

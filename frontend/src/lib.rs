@@ -1,0 +1,1 @@
+//! Reads ONNX models and lowers them to the graph IR.

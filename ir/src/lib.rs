@@ -1,0 +1,1 @@
+//! The intermediate representation: graph, tile programs, interpreter, text form.

@@ -1,0 +1,1 @@
+//! Optimisation passes: graph to graph, graph to tile programs, memory plan.

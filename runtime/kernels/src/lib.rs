@@ -1,0 +1,1 @@
+//! CPU microkernels by family and instruction set.

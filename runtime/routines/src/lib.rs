@@ -1,0 +1,1 @@
+//! Irregular routines: sorting, selection, strings, sequences.

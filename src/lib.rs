@@ -1,0 +1,1 @@
+//! nnc: ONNX models to machine code.
