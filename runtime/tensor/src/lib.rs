@@ -1,1 +1,18 @@
-//! Data types, size expressions, tensors and the plan: what compiler and runtime share.
+//! What compiler and runtime share: data types, size expressions, tensors, movers, values, and the stored plan.
+//!
+//! Invariant: nothing here knows an operator, a file or a device. The crate holds no `unsafe` code.
+#![forbid(unsafe_code)]
+
+pub mod dim;
+mod dtype;
+mod element;
+pub mod movers;
+pub mod plan;
+mod tensor;
+mod value;
+
+pub use dim::{Dim, DimError, Sym};
+pub use dtype::{DType, Kind};
+pub use element::Element;
+pub use tensor::{Bytes, Tensor, TensorError};
+pub use value::{MapKey, Value};

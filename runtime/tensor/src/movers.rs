@@ -1,0 +1,1 @@
+//! Moving and converting elements: numbers in and out of any data type.
