@@ -1,1 +1,23 @@
-//! The intermediate representation: graph, tile programs, interpreter, text form.
+//! The intermediate representation: the graph of typed tensor operators and the tile programs.
+//!
+//! Invariant: this crate knows no file format and no machine. The interpreter gives every operator
+//! its meaning; whatever a backend does is tested against it.
+#![forbid(unsafe_code)]
+
+mod attr;
+mod build;
+mod graph;
+pub mod ops;
+mod rewrite;
+mod scalar;
+pub mod tile;
+mod ty;
+
+pub use attr::{Attr, Attrs};
+pub use build::Builder;
+pub use graph::{Block, BlockId, Def, Graph, Node, NodeId, ValueData, ValueId};
+pub use nnc_tensor::{DType, Dim, Kind, Sym, Tensor, Value};
+pub use ops::{EvalCx, InferCx, OpError, OpRow};
+pub use rewrite::{Outcome, Rewriter, rewrite};
+pub use scalar::{Arity, ScalarOp};
+pub use ty::{TensorType, Type};

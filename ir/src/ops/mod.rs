@@ -1,0 +1,193 @@
+//! The operators of the graph: one row each, by family.
+//!
+//! A row answers everything there is to ask about an operator. Adding one touches one file.
+
+mod elementwise;
+
+use crate::{Attrs, Block, Graph, ScalarOp, TensorType, Type, ValueId};
+use nnc_tensor::{Dim, Sym, Tensor, Value};
+
+/// Why an operator refuses its operands or attributes; the caller adds which node.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct OpError(pub String);
+
+impl From<nnc_tensor::TensorError> for OpError {
+    fn from(e: nnc_tensor::TensorError) -> OpError {
+        OpError(e.to_string())
+    }
+}
+
+/// Returns an [`OpError`] with a formatted message.
+#[macro_export]
+macro_rules! refuse {
+    ($($t:tt)*) => { return Err($crate::OpError(format!($($t)*))) };
+}
+
+/// What an operator does besides computing its outputs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effects {
+    /// Nothing: equal inputs give equal outputs, an unread result may go.
+    Pure,
+    /// Draws random numbers: two of them are never merged.
+    Random,
+    /// Gives symbols their values: stays while they are mentioned.
+    Binds,
+}
+
+/// A graph operator.
+pub struct OpRow {
+    /// Name, as in the text form.
+    pub name: &'static str,
+    /// What it computes, with shapes.
+    pub doc: &'static str,
+    /// Names of its attributes, sorted.
+    pub attrs: &'static [&'static str],
+    /// Effects.
+    pub effects: Effects,
+    /// Types of the outputs; checks operands and attributes.
+    pub infer: fn(&mut InferCx) -> Result<Vec<Type>, OpError>,
+    /// Elements of the outputs as expressions, where those of the inputs are known.
+    pub content: Option<fn(&InferCx) -> Option<Vec<Dim>>>,
+    /// The meaning: plain, slow, accumulating in f64 and rounding once to the output's type.
+    pub eval: fn(&EvalCx) -> Result<Vec<Value>, OpError>,
+    /// The scalar function of an elementwise operator.
+    pub scalar: Option<ScalarOp>,
+}
+
+impl std::fmt::Debug for OpRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// What inference sees.
+pub struct InferCx<'a> {
+    /// The graph, for types and contents of inputs and for fresh symbols.
+    pub graph: &'a mut Graph,
+    /// Attributes.
+    pub attrs: &'a Attrs,
+    /// Operands.
+    pub inputs: &'a [ValueId],
+    /// Bodies.
+    pub blocks: &'a [crate::BlockId],
+}
+
+impl InferCx<'_> {
+    /// Type of operand `i`.
+    pub fn ty(&self, i: usize) -> &Type {
+        self.graph.ty(self.inputs[i])
+    }
+
+    /// Tensor type of operand `i`.
+    pub fn tensor(&self, i: usize) -> Result<&TensorType, OpError> {
+        match self.inputs.get(i).map(|v| self.graph.ty(*v)) {
+            Some(Type::Tensor(t)) => Ok(t),
+            Some(t) => Err(OpError(format!("operand {i} must be a tensor, found {t}"))),
+            None => Err(OpError(format!("operand {i} is missing"))),
+        }
+    }
+
+    /// Refuses any other number of operands.
+    pub fn n_inputs(&self, n: usize) -> Result<(), OpError> {
+        if self.inputs.len() != n {
+            refuse!("expected {n} operands, found {}", self.inputs.len());
+        }
+        Ok(())
+    }
+
+    /// Elements of operand `i` as expressions, where known.
+    pub fn content(&self, i: usize) -> Option<&[Dim]> {
+        self.graph.value(*self.inputs.get(i)?).content.as_deref()
+    }
+
+    /// A body.
+    pub fn block(&self, i: usize) -> &Block {
+        self.graph.block(self.blocks[i])
+    }
+}
+
+/// What evaluation sees.
+pub struct EvalCx<'a> {
+    /// Attributes.
+    pub attrs: &'a Attrs,
+    /// Operands.
+    pub inputs: &'a [Value],
+    /// Types of the outputs as inferred (sizes may be symbols).
+    pub outputs: &'a [Type],
+    /// Values of symbols.
+    pub syms: &'a dyn Fn(&Sym) -> Option<i64>,
+    /// Runs body number `.0` on parameters `.1`; control operators only.
+    pub run_block: &'a dyn Fn(usize, &[Value]) -> Result<Vec<Value>, OpError>,
+}
+
+impl EvalCx<'_> {
+    /// Operand `i` as a tensor.
+    pub fn tensor(&self, i: usize) -> Result<&Tensor, OpError> {
+        self.inputs
+            .get(i)
+            .and_then(Value::tensor)
+            .ok_or_else(|| OpError(format!("operand {i} must be a tensor")))
+    }
+
+    /// The value of a size.
+    pub fn dim(&self, d: &Dim) -> Result<i64, OpError> {
+        d.eval(self.syms).map_err(|e| OpError(e.to_string()))
+    }
+
+    /// Values of sizes.
+    pub fn dims(&self, dims: &[Dim]) -> Result<Vec<i64>, OpError> {
+        dims.iter().map(|d| self.dim(d)).collect()
+    }
+
+    /// Values of sizes that are lengths.
+    pub fn lens(&self, dims: &[Dim]) -> Result<Vec<usize>, OpError> {
+        dims.iter()
+            .map(|d| {
+                let v = self.dim(d)?;
+                usize::try_from(v).map_err(|_| OpError(format!("size {d} is negative ({v})")))
+            })
+            .collect()
+    }
+
+    /// Tensor type of output `i`.
+    pub fn out(&self, i: usize) -> &TensorType {
+        self.outputs[i].as_tensor().expect("inference gave a tensor type")
+    }
+}
+
+/// Every family.
+static FAMILIES: &[&[OpRow]] = &[elementwise::ROWS];
+
+/// Every row.
+pub fn all() -> impl Iterator<Item = &'static OpRow> {
+    FAMILIES.iter().flat_map(|f| f.iter())
+}
+
+/// The row with this name.
+pub fn find(name: &str) -> Option<&'static OpRow> {
+    all().find(|r| r.name == name)
+}
+
+/// The row with this name, which the program itself wrote.
+///
+/// # Panics
+/// If there is none: a misspelt name in the compiler.
+pub fn row(name: &str) -> &'static OpRow {
+    find(name).unwrap_or_else(|| panic!("no operator is called {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_complete_and_unique() {
+        let mut seen = std::collections::BTreeSet::new();
+        for r in all() {
+            assert!(seen.insert(r.name), "{} twice", r.name);
+            assert!(!r.doc.is_empty(), "{} has no document", r.name);
+            assert!(r.attrs.is_sorted(), "attributes of {} are not sorted", r.name);
+        }
+    }
+}
