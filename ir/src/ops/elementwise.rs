@@ -202,6 +202,6 @@ fn complex(op: ScalarOp, a: &[f64], b: &[f64]) -> [f64; 2] {
 }
 
 /// `true` where an operator's only use of its operands is element by element.
-pub(crate) fn is_elementwise(row: &OpRow) -> bool {
+pub fn is_elementwise(row: &OpRow) -> bool {
     row.scalar.is_some() || matches!(row.name, "select" | "cast" | "bitcast")
 }
