@@ -12,7 +12,7 @@ use crate::error::{Error, MAX_DEPTH, MAX_OPSET};
 use crate::model::{Attr, AttrValue, Function, Graph, Model, Node, ValueInfo};
 
 /// Nested calls multiply: a file of a few lines could ask for more nodes than memory holds.
-const MAX_NODES: usize = 4 << 20;
+const MAX_NODES: usize = 1 << 20;
 /// Of names, which nested calls make longer and longer, this many bytes are carried on.
 const MAX_NAME_PART: usize = 256;
 
@@ -54,8 +54,8 @@ pub fn expand(call: &Node, function: &Function, names: &mut Names) -> Result<Vec
         let error = Error::FunctionArity { node, function: title(function), what, expected, found };
         if found > expected { Err(error) } else { Ok(()) }
     };
-    arity("inputs", function.inputs.len(), call.inputs.len())?;
-    arity("outputs", function.outputs.len(), call.outputs.len())?;
+    arity("inputs", function.inputs.len(), given_count(&call.inputs))?;
+    arity("outputs", function.outputs.len(), given_count(&call.outputs))?;
     // Each reference to a subgraph copies it, so references times nodes bound what comes out.
     let given = call.attrs.iter().flat_map(|attr| attr.value.graphs()).map(node_count).sum::<usize>();
     let references = function.nodes.iter().map(reference_count).sum::<usize>();
@@ -113,6 +113,11 @@ fn local_names(graph: &Graph) -> impl Iterator<Item = &String> {
     let initializers = graph.initializers.iter().map(|tensor| &tensor.name);
     let sparse = graph.sparse_initializers.iter().map(|tensor| &tensor.values.name);
     inputs.chain(initializers).chain(sparse).chain(graph.nodes.iter().flat_map(|node| &node.outputs))
+}
+
+/// How many values a call gives; those left out at the end do not count.
+fn given_count(names: &[String]) -> usize {
+    names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1)
 }
 
 /// The nodes of a graph and its subgraphs.

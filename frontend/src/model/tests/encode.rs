@@ -73,3 +73,13 @@ pub(crate) fn small_model() -> Vec<u8> {
     ];
     [model(8, 17, &graph.concat()), bytes(14, &[&text(1, "key"), &text(2, "value")])].concat()
 }
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 0x80 {
+        bytes.push(u8::try_from(value & 0x7f).unwrap() | 0x80);
+        value >>= 7;
+    }
+    bytes.push(u8::try_from(value).unwrap());
+    bytes
+}
