@@ -71,12 +71,12 @@ impl TensorParts {
     }
 
     /// The tensor, its data checked against its dimensions.
-    pub(crate) fn finish(self) -> Result<TensorRef, Error> {
+    pub(crate) fn finish(mut self) -> Result<TensorRef, Error> {
         let data = if self.elem == ELEM_STRING { self.string_data()? } else { self.byte_data()? };
         Ok(TensorRef { name: self.name, elem: self.elem, dims: self.dims, data })
     }
 
-    fn string_data(&self) -> Result<TensorData, Error> {
+    fn string_data(&mut self) -> Result<TensorData, Error> {
         let (expected, found) = (self.elem_count()?, self.strings.len());
         if self.raw.is_some() {
             return Err(self.bad("strings cannot be stored as raw data"));
@@ -84,7 +84,7 @@ impl TensorParts {
         if expected != found {
             return Err(self.bad(format!("expected {expected} strings for {:?}, found {found}", self.dims)));
         }
-        Ok(TensorData::Strings(self.strings.as_slice().into()))
+        Ok(TensorData::Strings(std::mem::take(&mut self.strings).into()))
     }
 
     fn byte_data(&self) -> Result<TensorData, Error> {

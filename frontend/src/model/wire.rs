@@ -15,7 +15,7 @@ use crate::error::{Error, MAX_DEPTH};
 /// A subgraph costs three messages (graph, node, attribute); the rest is for what hangs below.
 const MAX_MESSAGE_DEPTH: usize = 3 * MAX_DEPTH + 16;
 /// Bounds the decoder's memory: an empty message is 2 bytes in the file but hundreds decoded.
-const MAX_FIELDS: usize = 8 << 20;
+const MAX_FIELDS: usize = 4 << 20;
 /// Room for a message's length, filled in when it is known: five bytes of seven bits.
 const LENGTH_BYTES: usize = 5;
 

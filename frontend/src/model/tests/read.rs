@@ -1,9 +1,11 @@
 //! Structure, versions, and files that are no models.
 
+use std::sync::Arc;
+
 use super::encode::{attr, bytes, model, node, number, packed, small_model, tensor, text};
 use super::{message, read};
 use crate::error::Error;
-use crate::model::{AttrValue, DimSpec, TensorData, ValueType};
+use crate::model::{AttrValue, DimSpec, TensorData, ValueType, read_function};
 
 #[test]
 fn a_small_model_is_read_whole() {
@@ -77,6 +79,43 @@ fn attributes_of_all_kinds_are_read() {
     assert!(matches!(&attrs[13], AttrValue::Types(types) if types[0].as_ref() == Some(&sequence)));
     assert!(matches!(&attrs[14], AttrValue::Ref(name) if name == "alpha"));
     assert!(matches!(attrs[15], AttrValue::Int(4)));
+}
+
+/// A function `local.Twice(a) -> r` with an attribute and a default.
+fn function() -> Vec<u8> {
+    let default = [text(1, "scale"), number(20, 2), number(3, 2)].concat();
+    let alpha = attr("axis", 2, &text(21, "axis"));
+    [
+        text(1, "Twice"),
+        text(4, "a"),
+        text(5, "r"),
+        text(6, "axis"),
+        bytes(7, &[&node("Concat", &["a", "a"], &["r"], &[&alpha])]),
+        bytes(9, &[&number(2, 13)]),
+        text(10, "local"),
+        bytes(11, &[&default]),
+        text(13, "wide"),
+    ]
+    .concat()
+}
+
+#[test]
+fn functions_are_read_in_models_and_alone() {
+    let model = [model(10, 17, &text(2, "g")), bytes(25, &[&function()])].concat();
+    let inside = read(&model).unwrap().functions.remove(0);
+    let alone = read_function(Arc::new(function())).unwrap();
+    for function in [inside, alone] {
+        assert_eq!((function.domain.as_str(), function.name.as_str()), ("local", "Twice"));
+        assert_eq!((function.overload.as_str(), function.opsets.get("")), ("wide", Some(&13)));
+        assert_eq!((function.inputs, function.outputs, function.attrs), strings("a", "r", "axis"));
+        assert_eq!(function.default_attrs[0].name, "scale");
+        assert_eq!(function.nodes[0].opset_version, Some(13));
+        assert!(matches!(&function.nodes[0].attrs[0].value, AttrValue::Ref(name) if name == "axis"));
+    }
+}
+
+fn strings(a: &str, b: &str, c: &str) -> (Vec<String>, Vec<String>, Vec<String>) {
+    (vec![a.to_owned()], vec![b.to_owned()], vec![c.to_owned()])
 }
 
 #[test]

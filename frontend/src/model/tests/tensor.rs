@@ -4,6 +4,9 @@ use super::encode::{bytes, model, number, packed, tensor};
 use super::{message, read};
 use crate::model::{TensorData, TensorRef};
 
+/// Name, element type, number of elements, the field with the data, the bytes to find.
+type Case = (&'static str, i64, i64, Vec<u8>, Vec<u8>);
+
 fn read_tensor(body: &[&[u8]]) -> Result<TensorRef, String> {
     let mut model = read(&model(10, 21, &bytes(5, body))).map_err(|error| error.to_string())?;
     Ok(model.graph.initializers.remove(0))
@@ -15,7 +18,7 @@ fn typed_fields_become_little_endian_bytes() {
         |values: &[f32]| bytes(4, &[&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()]);
     let doubles =
         |values: &[f64]| bytes(10, &[&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()]);
-    let cases: [(&str, i64, i64, Vec<u8>, Vec<u8>); 21] = [
+    let cases: [Case; 21] = [
         ("float", 1, 1, floats(&[1.0]), vec![0, 0, 0x80, 0x3f]),
         ("uint8", 2, 2, packed(5, &[1, 255]), vec![1, 255]),
         ("int8", 3, 2, packed(5, &[-1, 127]), vec![255, 127]),
