@@ -4,10 +4,20 @@
 //! index asks its operands at theirs, until a value is reached that lies in memory.
 
 use super::{index, window};
+use crate::program::Constant;
 use nnc_ir::tile::{Access, Expr, KernelBuilder, Local, Mem, OpenLoop, Turns, arithmetic_type};
 use nnc_ir::{Attr, DType, Dim, Graph, Node, ScalarOp, Sym, ValueId};
 use nnc_tensor::Range;
 use std::collections::{BTreeSet, HashMap};
+
+/// What stands behind a parameter of a kernel.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Source {
+    /// A value in memory.
+    Value(ValueId),
+    /// A constant in a form of its own.
+    Constant(Constant),
+}
 
 /// The kernel under construction and what it has emitted so far.
 pub(crate) struct Emitter<'g> {
@@ -18,8 +28,10 @@ pub(crate) struct Emitter<'g> {
     /// Values computed inside the kernel; all others are loaded.
     inside: &'g BTreeSet<ValueId>,
     /// Buffers in the order of the kernel's parameters.
-    pub(crate) params: Vec<ValueId>,
-    mems: HashMap<ValueId, Mem>,
+    pub(crate) params: Vec<Source>,
+    mems: HashMap<Source, Mem>,
+    /// Estimated nanoseconds of a grid point.
+    pub(crate) cost: Dim,
     /// Scopes of values already emitted, innermost last.
     memo: Vec<HashMap<(ValueId, Vec<Dim>), Local>>,
     /// Ranges of loop axes and loaded indices.
@@ -38,6 +50,7 @@ impl<'g> Emitter<'g> {
             inside,
             params: Vec::new(),
             mems: HashMap::new(),
+            cost: Dim::ONE,
             memo: vec![HashMap::new()],
             tops: HashMap::new(),
             lanes_open: 0,
@@ -62,13 +75,29 @@ impl<'g> Emitter<'g> {
 
     /// The buffer that holds a value, as a parameter of the kernel.
     pub(crate) fn buffer(&mut self, v: ValueId, access: Access) -> Mem {
-        if let Some(m) = self.mems.get(&v) {
+        let ty = self.graph.tensor_ty(v);
+        self.param(Source::Value(v), ty.dtype, ty.elems(), access)
+    }
+
+    /// A constant in a form of its own, as a parameter of the kernel.
+    pub(crate) fn constant(&mut self, c: Constant) -> Mem {
+        let (dtype, elems) = match &c {
+            Constant::Packed { value, packing } => {
+                let elems = packing.elems().map_or_else(|| self.graph.tensor_ty(*value).elems(), Dim::int);
+                (self.dtype(*value), elems)
+            }
+            Constant::Zeros { dtype, len } => (*dtype, len.clone()),
+        };
+        self.param(Source::Constant(c), dtype, elems, Access::Read)
+    }
+
+    fn param(&mut self, source: Source, dtype: DType, elems: Dim, access: Access) -> Mem {
+        if let Some(m) = self.mems.get(&source) {
             return *m;
         }
-        let ty = self.graph.tensor_ty(v);
-        let mem = self.kb.param(ty.dtype, ty.elems(), access);
-        self.params.push(v);
-        self.mems.insert(v, mem);
+        let mem = self.kb.param(dtype, elems, access);
+        self.params.push(source.clone());
+        self.mems.insert(source, mem);
         mem
     }
 
@@ -91,6 +120,13 @@ impl<'g> Emitter<'g> {
     /// Notes that a local lies in `0 ..= top`.
     pub(crate) fn note_top(&mut self, local: u32, top: Dim) {
         self.tops.insert(local, top);
+    }
+
+    /// Notes the top of an index expression that is a local plus something: the local's own range is known.
+    pub(crate) fn note_local(&mut self, d: &Dim, top: Dim) {
+        if let Some(Sym::Local(n)) = d.as_sym() {
+            self.note_top(*n, top);
+        }
     }
 
     /// A new grid axis.
