@@ -17,7 +17,7 @@ mod build;
 mod print;
 mod verify;
 
-pub use build::KernelBuilder;
+pub use build::{KernelBuilder, OpenLoop};
 pub use verify::verify;
 
 use crate::{DType, Dim, ScalarOp, Sym};

@@ -159,12 +159,14 @@ impl Fusion<'_> {
             let offset = vec![Dim::ZERO; self.graph.tensor_ty(v).rank()];
             vec![self.new_group(v, Dest { value: v, offset }, id)]
         };
+        let fresh = Readers { same_index: true, ..Readers::default() };
+        let seen = if joins { read } else { &fresh };
         for g in groups {
             self.groups[g].inside.insert(v);
             if matches!(role, Role::Loop | Role::Matmul) {
                 self.groups[g].anchor = Some(id);
             }
-            self.ask_operands(g, id, node, role, if joins { read } else { &Readers { same_index: true, ..Readers::default() } });
+            self.ask_operands(g, node, role, seen);
         }
     }
 
@@ -192,7 +194,7 @@ impl Fusion<'_> {
         group.anchor.is_none() && self.graph.tensor_ty(group.root).shape == self.graph.tensor_ty(v).shape
     }
 
-    fn ask_operands(&mut self, g: usize, _id: NodeId, node: &Node, role: Role, read: &Readers) {
+    fn ask_operands(&mut self, g: usize, node: &Node, role: Role, read: &Readers) {
         if role == Role::Matmul {
             for v in operands::in_memory(self.graph, node) {
                 self.need_in_memory(v);

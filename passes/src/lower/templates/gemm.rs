@@ -236,7 +236,7 @@ pub(crate) fn blocking(m: &Dim, n: &Dim, k: &Dim, packed: bool) -> (BlockSize, B
     let row_blocks = (m + rows - 1) / rows;
     let wanted = if packed { (8 / row_blocks.max(1)).max(1) } else { 1 };
     let panels = (n + PANEL - 1) / PANEL;
-    let columns = (panels / wanted).max(4).next_multiple_of(2) * PANEL;
+    let columns = (panels / wanted).max(4) / 2 * 2 * PANEL;
     (BlockSize(rows), BlockSize(if wanted == 1 { i64::MAX } else { columns }))
 }
 
