@@ -4,14 +4,13 @@
 //! split evenly, so that no block is left with a row or two, and few rows take wider tiles, so that
 //! a matrix-vector product reads several panels at once.
 
+use super::copies::MAX_ROWS;
 use super::tile::{Tile, TileFn};
 use crate::args::GemmArgs;
 use crate::simd::LANES;
 
 /// Elements of B that a group may hold: three eighths of a 1 MiB cache, A and C need room too.
 const GROUP_LEN: usize = 96 << 10;
-/// The most rows of any tile.
-const MAX_ROWS: usize = 14;
 
 /// The tiles of one width.
 pub(super) struct Shape {

@@ -1,7 +1,6 @@
 //! One tile: MR rows by NP panels of C, held in registers over the whole of K.
 
-use core::mem::MaybeUninit;
-
+use super::copies::{CHUNK, Copies, crowded};
 use crate::args::{ACCUM, BIAS, CLAMP, GemmArgs, RESIDUAL, SCALE, word_f32};
 use crate::simd::{F32x16, LANES};
 
@@ -24,10 +23,6 @@ pub(super) struct Tile<'a> {
 /// Computes a tile of fixed rows and panels.
 pub(super) type TileFn = unsafe fn(&Tile);
 
-/// Rows' elements that are copied at a time where rows collide in the cache.
-const CHUNK: usize = 256;
-/// Copied rows lie this far apart: a cache line more than a chunk, so that they do not collide.
-const CHUNK_STRIDE: usize = CHUNK + LANES;
 /// How many elements of K ahead of its use B is prefetched.
 const AHEAD: usize = 16;
 
@@ -38,34 +33,36 @@ const AHEAD: usize = 16;
 #[inline(always)]
 pub(super) unsafe fn run<V: F32x16, const MR: usize, const NP: usize>(tile: &Tile) {
     let args = tile.args;
-    let kc = args.kc.max(0) as usize;
+    let (taps, kc) = (args.taps.max(0) as usize, args.kc.max(0) as usize);
     let mut acc = [[V::splat(0.0); NP]; MR];
-    for tap in 0..args.taps.max(0) as usize {
+    let mut copies = Copies::new();
+    let (mut tap, mut done) = (0, 0);
+    // One loop over taps and chunks, one call of `accumulate`: with more, the compiler moves the
+    // accumulators through memory at every element.
+    while tap < taps {
         let table = tile.rows.wrapping_offset(tap as isize * args.rows_stride as isize);
-        // SAFETY: the table holds a pointer per row of the tile.
-        let rows: [*const f32; MR] = core::array::from_fn(|r| unsafe { *table.add(r) });
-        let panels: [*const f32; NP] = core::array::from_fn(|p| {
-            tile.b.wrapping_offset(p as isize * args.b_panel_stride as isize).wrapping_add(tap * kc * LANES)
-        });
-        // SAFETY: each row is good for kc elements, each panel for kc * 16.
+        // SAFETY: the table holds a pointer per row of the tile, each good for kc elements; `done` is
+        // below kc or both are 0, and the panels have kc * 16 elements per tap.
         unsafe {
-            if MR > 4 && kc >= CHUNK / 2 && crowded(&rows) {
-                accumulate_copied(&mut acc, rows, panels, kc);
+            let (rows, len) = if kc >= CHUNK / 2 && crowded::<MR>(table) {
+                let len = (kc - done).min(CHUNK);
+                (copies.fill(table, MR, done, len), len)
             } else {
-                accumulate(&mut acc, rows, panels, kc);
-            }
+                (table, kc)
+            };
+            let panels = core::array::from_fn(|p| {
+                let panel = tile.b.wrapping_offset(p as isize * args.b_panel_stride as isize);
+                panel.wrapping_add((tap * kc + done) * LANES)
+            });
+            accumulate(&mut acc, core::array::from_fn(|r| *rows.add(r)), panels, len);
+            done += len;
+        }
+        if done == kc {
+            (tap, done) = (tap + 1, 0);
         }
     }
     // SAFETY: the tile's rows and columns exist.
     unsafe { finish(tile, &acc) }
-}
-
-/// Whether more than five rows start in the same set of a 64-set first-level cache: they would evict
-/// each other at every element.
-#[inline(always)]
-fn crowded<const MR: usize>(rows: &[*const f32; MR]) -> bool {
-    let set = |row: *const f32| row as usize >> 6 & 63;
-    rows.iter().filter(|&&row| set(row) == set(rows[0])).count() > 5
 }
 
 /// Adds the products over `kc` elements.
@@ -93,47 +90,6 @@ unsafe fn accumulate<V: F32x16, const MR: usize, const NP: usize>(
                 acc[r][p] = a.mul_add(b[p], acc[r][p]);
             }
         }
-    }
-}
-
-/// [`accumulate`] over copies of the rows that do not collide.
-///
-/// # Safety
-/// As [`accumulate`].
-#[inline(always)]
-unsafe fn accumulate_copied<V: F32x16, const MR: usize, const NP: usize>(
-    acc: &mut [[V; NP]; MR],
-    rows: [*const f32; MR],
-    panels: [*const f32; NP],
-    kc: usize,
-) {
-    let mut buffer = [const { MaybeUninit::<[f32; CHUNK_STRIDE]>::uninit() }; MR];
-    let mut done = 0;
-    while done < kc {
-        let len = (kc - done).min(CHUNK);
-        let copies: [*const f32; MR] = core::array::from_fn(|r| {
-            let copy: *mut f32 = buffer[r].as_mut_ptr().cast();
-            // SAFETY: done + len <= kc elements of the row exist; the copy has room for a chunk.
-            unsafe { copy_row::<V>(copy, rows[r].add(done), len) };
-            copy.cast_const()
-        });
-        // SAFETY: the copies have `len` elements, the panels that many left.
-        unsafe { accumulate(acc, copies, panels.map(|panel| panel.add(done * LANES)), len) };
-        done += len;
-    }
-}
-
-/// Copies `len` elements.
-///
-/// # Safety
-/// Both pointers are good for `len` elements.
-#[inline(always)]
-unsafe fn copy_row<V: F32x16>(dst: *mut f32, src: *const f32, len: usize) {
-    let mut at = 0;
-    while at < len {
-        // SAFETY: at < len; no more than len - at elements are touched.
-        unsafe { V::load_up_to(src.add(at), len - at).store_up_to(dst.add(at), len - at) };
-        at += LANES;
     }
 }
 
