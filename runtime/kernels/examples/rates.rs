@@ -11,7 +11,7 @@ use nnc_kernels::args::{GemmArgs, UnaryArgs};
 use nnc_kernels::{Isa, Kernel, kernels};
 
 /// GEMM shapes: rows, columns, taps, inner elements of a tap.
-const SHAPES: [(usize, usize, usize, usize); 9] = [
+const SHAPES: [(usize, usize, usize, usize); 10] = [
     (128, 768, 1, 768),
     (128, 3072, 1, 768),
     (128, 768, 1, 3072),
@@ -20,6 +20,7 @@ const SHAPES: [(usize, usize, usize, usize); 9] = [
     (49, 512, 9, 512),
     (1024, 1024, 1, 1024),
     (4, 768, 1, 768),
+    (1, 768, 1, 768),
     (1, 4096, 1, 4096),
 ];
 

@@ -1,7 +1,7 @@
 //! GEMM for AVX2: 6×16 tiles, twelve accumulators, two registers of B, one of A.
 
 use super::block::{Shape, multiply};
-use super::tile::{Tile, run};
+use super::tile::{Tile, run, run_row};
 use crate::simd::Avx2;
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -10,8 +10,14 @@ unsafe fn tile<const MR: usize, const NP: usize>(tile: &Tile) {
     unsafe { run::<Avx2, MR, NP>(tile) }
 }
 
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn row<const NP: usize>(tile: &Tile) {
+    // SAFETY: the caller's tile is valid.
+    unsafe { run_row::<Avx2, NP>(tile) }
+}
+
 const SHAPES: &[Shape] = &[
-    Shape { panels: 4, tiles: &[tile::<1, 4>] },
+    Shape { panels: 1, tiles: &[row::<1>] },
     Shape { panels: 2, tiles: &[tile::<1, 2>, tile::<2, 2>] },
     Shape {
         panels: 1,

@@ -4,13 +4,15 @@
 //! split evenly, so that no block is left with a row or two, and few rows take wider tiles, so that
 //! a matrix-vector product reads several panels at once.
 
-use super::copies::MAX_ROWS;
 use super::tile::{Tile, TileFn};
 use crate::args::GemmArgs;
 use crate::simd::LANES;
 
 /// Elements of B that a group may hold: three eighths of a 1 MiB cache, A and C need room too.
 const GROUP_LEN: usize = 96 << 10;
+
+/// The most rows of any tile.
+const MAX_ROWS: usize = 8;
 
 /// The tiles of one width.
 pub(super) struct Shape {
@@ -20,19 +22,20 @@ pub(super) struct Shape {
     pub(super) tiles: &'static [TileFn],
 }
 
-/// Computes one `f32_gemm` with these tiles, widest first, the last one panel wide.
+/// Computes one `f32_gemm` with these tiles: those of a single row first, then by falling width
+/// and rising height, the last one panel wide.
 ///
 /// # Safety
 /// The arguments are valid and the CPU has the tiles' instruction set.
 #[inline(always)]
 pub(super) unsafe fn multiply(args: &GemmArgs, shapes: &[Shape]) {
     let (m, n) = (args.m.max(0) as usize, args.n.max(0) as usize);
-    if m == 0 {
+    let panels = n.div_ceil(LANES);
+    if m == 0 || panels == 0 {
         return;
     }
-    let shapes = suited(shapes, m);
+    let shapes = suited(shapes, m, panels);
     let (widest, depth) = (shapes[0].panels, (args.taps * args.kc).max(1) as usize);
-    let panels = n.div_ceil(LANES);
     let group = (GROUP_LEN / (depth * LANES) / widest * widest).max(widest);
     let mut first = 0;
     while first < panels {
@@ -47,10 +50,13 @@ pub(super) unsafe fn multiply(args: &GemmArgs, shapes: &[Shape]) {
     }
 }
 
-/// The shapes to use for `m` rows: from the widest whose tiles hold all rows, or from the largest.
-fn suited(shapes: &[Shape], m: usize) -> &[Shape] {
-    let area = |at: &usize| shapes[*at].panels * shapes[*at].tiles.len();
-    let whole = shapes.iter().position(|shape| shape.tiles.len() >= m);
+/// The shapes to use for this many rows and panels: from the first that is not too wide and whose
+/// tiles hold all rows, or else from the largest.
+fn suited(shapes: &[Shape], m: usize, panels: usize) -> &[Shape] {
+    let narrow = |shape: &Shape| shape.panels <= panels;
+    let area =
+        |at: &usize| if narrow(&shapes[*at]) { shapes[*at].panels * shapes[*at].tiles.len() } else { 0 };
+    let whole = shapes.iter().position(|shape| narrow(shape) && shape.tiles.len() >= m);
     let start = whole.or_else(|| (0..shapes.len()).max_by_key(area)).unwrap_or(0);
     &shapes[start..]
 }

@@ -11,15 +11,13 @@
 //! pointer per row and tap: a convolution points at the input pixels, and at a buffer of zeros for
 //! padding, and needs no im2col buffer. B is packed in panels of 16 columns, padded with zeros; all
 //! else is read and written only within its size. NaN and infinities propagate as in the formula, but
-//! the order of the sum is the kernel's own (the same for every m, n and machine of one instruction
-//! set). Nothing else may overlap C; the residual may be C itself.
+//! the order of the sum is the kernel's own: in order of k, but in four interleaved parts where m = 1. Nothing else may overlap C; the residual may be C itself.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod block;
-mod copies;
 mod portable;
 mod tile;
 

@@ -1,6 +1,5 @@
 //! One tile: MR rows by NP panels of C, held in registers over the whole of K.
 
-use super::copies::{CHUNK, Copies, crowded};
 use crate::args::{ACCUM, BIAS, CLAMP, GemmArgs, RESIDUAL, SCALE, word_f32};
 use crate::simd::{F32x16, LANES};
 
@@ -23,72 +22,109 @@ pub(super) struct Tile<'a> {
 /// Computes a tile of fixed rows and panels.
 pub(super) type TileFn = unsafe fn(&Tile);
 
-/// How many elements of K ahead of its use B is prefetched.
-const AHEAD: usize = 16;
+/// Cache lines that a tile prefetches ahead of its use of B, over all its panels.
+const LINES_AHEAD: usize = 64;
+/// The same where a single row streams B from memory.
+const ROW_LINES_AHEAD: usize = 64;
+/// Partial sums per panel of a single row: enough to hide the latency of the multiply-add.
+const PARTS: usize = 4;
 
-/// The body of every tile function.
+impl Tile<'_> {
+    /// The pointers to the tile's rows at tap `tap`.
+    ///
+    /// # Safety
+    /// The arguments are valid, and the tile has `MR` rows.
+    #[inline(always)]
+    unsafe fn rows<const MR: usize>(&self, tap: usize) -> [*const f32; MR] {
+        let table = self.rows.wrapping_offset(tap as isize * self.args.rows_stride as isize);
+        // SAFETY: the table holds a pointer per row of the tile.
+        core::array::from_fn(|r| unsafe { *table.add(r) })
+    }
+
+    /// The tile's panels at row `k` of B.
+    #[inline(always)]
+    fn panels<const NP: usize>(&self, k: usize) -> [*const f32; NP] {
+        let stride = self.args.b_panel_stride as isize;
+        core::array::from_fn(|p| self.b.wrapping_offset(p as isize * stride).wrapping_add(k * LANES))
+    }
+}
+
+/// The body of the tile functions of fixed rows and panels.
 ///
 /// # Safety
 /// The tile's rows and columns exist and the arguments are valid.
 #[inline(always)]
 pub(super) unsafe fn run<V: F32x16, const MR: usize, const NP: usize>(tile: &Tile) {
-    let args = tile.args;
-    let (taps, kc) = (args.taps.max(0) as usize, args.kc.max(0) as usize);
+    let kc = tile.args.kc.max(0) as usize;
     let mut acc = [[V::splat(0.0); NP]; MR];
-    let mut copies = Copies::new();
-    let (mut tap, mut done) = (0, 0);
-    // One loop over taps and chunks, one call of `accumulate`: with more, the compiler moves the
-    // accumulators through memory at every element.
-    while tap < taps {
-        let table = tile.rows.wrapping_offset(tap as isize * args.rows_stride as isize);
-        // SAFETY: the table holds a pointer per row of the tile, each good for kc elements; `done` is
-        // below kc or both are 0, and the panels have kc * 16 elements per tap.
-        unsafe {
-            let (rows, len) = if kc >= CHUNK / 2 && crowded::<MR>(table) {
-                let len = (kc - done).min(CHUNK);
-                (copies.fill(table, MR, done, len), len)
-            } else {
-                (table, kc)
-            };
-            let panels = core::array::from_fn(|p| {
-                let panel = tile.b.wrapping_offset(p as isize * args.b_panel_stride as isize);
-                panel.wrapping_add((tap * kc + done) * LANES)
-            });
-            accumulate(&mut acc, core::array::from_fn(|r| *rows.add(r)), panels, len);
-            done += len;
-        }
-        if done == kc {
-            (tap, done) = (tap + 1, 0);
+    for tap in 0..tile.args.taps.max(0) as usize {
+        // SAFETY: the tile has MR rows of kc elements a tap.
+        let rows = unsafe { tile.rows::<MR>(tap) };
+        let panels = tile.panels::<NP>(tap * kc);
+        for k in 0..kc {
+            // SAFETY: k < kc.
+            unsafe { step::<V, MR, NP>(&mut acc, rows, panels, k, LINES_AHEAD / NP) };
         }
     }
     // SAFETY: the tile's rows and columns exist.
     unsafe { finish(tile, &acc) }
 }
 
-/// Adds the products over `kc` elements.
+/// The body of the tile functions of one row: the sum in `PARTS` interleaved parts, so that few
+/// panels, which memory delivers faster than many, suffice to keep the multipliers busy.
 ///
 /// # Safety
-/// Each row is good for `kc` elements, each panel for `kc * 16`.
+/// The tile's row and columns exist and the arguments are valid.
 #[inline(always)]
-unsafe fn accumulate<V: F32x16, const MR: usize, const NP: usize>(
+pub(super) unsafe fn run_row<V: F32x16, const NP: usize>(tile: &Tile) {
+    let kc = tile.args.kc.max(0) as usize;
+    let mut parts = [[[V::splat(0.0); NP]; 1]; PARTS];
+    for tap in 0..tile.args.taps.max(0) as usize {
+        // SAFETY: the tile has one row of kc elements a tap.
+        let row = unsafe { tile.rows::<1>(tap) };
+        let panels = tile.panels::<NP>(tap * kc);
+        let mut k = 0;
+        while k + PARTS <= kc {
+            for (i, part) in parts.iter_mut().enumerate() {
+                // SAFETY: k + i < kc.
+                unsafe { step::<V, 1, NP>(part, row, panels, k + i, ROW_LINES_AHEAD / NP) };
+            }
+            k += PARTS;
+        }
+        for k in k..kc {
+            // SAFETY: k < kc.
+            unsafe { step::<V, 1, NP>(&mut parts[0], row, panels, k, ROW_LINES_AHEAD / NP) };
+        }
+    }
+    let [[a], [b], [c], [d]] = parts;
+    let acc: [[V; NP]; 1] = [core::array::from_fn(|p| (a[p] + b[p]) + (c[p] + d[p]))];
+    // SAFETY: the tile's row and columns exist.
+    unsafe { finish(tile, &acc) }
+}
+
+/// Adds the products of one element of K.
+///
+/// # Safety
+/// Each row is good for `k + 1` elements, each panel for `k + 1` rows.
+#[inline(always)]
+unsafe fn step<V: F32x16, const MR: usize, const NP: usize>(
     acc: &mut [[V; NP]; MR],
     rows: [*const f32; MR],
     panels: [*const f32; NP],
-    kc: usize,
+    k: usize,
+    ahead: usize,
 ) {
-    for k in 0..kc {
-        let mut b = [V::splat(0.0); NP];
+    let mut b = [V::splat(0.0); NP];
+    for p in 0..NP {
+        V::prefetch(panels[p].wrapping_add((k + ahead) * LANES));
+        // SAFETY: row k of the panel exists.
+        b[p] = unsafe { V::load(panels[p].add(k * LANES)) };
+    }
+    for r in 0..MR {
+        // SAFETY: element k of the row exists.
+        let a = V::splat(unsafe { *rows[r].add(k) });
         for p in 0..NP {
-            V::prefetch(panels[p].wrapping_add((k + AHEAD) * LANES));
-            // SAFETY: k < kc.
-            b[p] = unsafe { V::load(panels[p].add(k * LANES)) };
-        }
-        for r in 0..MR {
-            // SAFETY: k < kc.
-            let a = V::splat(unsafe { *rows[r].add(k) });
-            for p in 0..NP {
-                acc[r][p] = a.mul_add(b[p], acc[r][p]);
-            }
+            acc[r][p] = a.mul_add(b[p], acc[r][p]);
         }
     }
 }
