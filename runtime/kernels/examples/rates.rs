@@ -11,12 +11,13 @@ use nnc_kernels::args::{GemmArgs, UnaryArgs};
 use nnc_kernels::{Isa, Kernel, kernels};
 
 /// GEMM shapes: rows, columns, taps, inner elements of a tap.
-const SHAPES: [(usize, usize, usize, usize); 10] = [
+const SHAPES: [(usize, usize, usize, usize); 11] = [
     (128, 768, 1, 768),
     (128, 3072, 1, 768),
     (128, 768, 1, 3072),
     (3136, 64, 1, 576),
     (12544, 64, 7, 21),
+    (12544, 64, 1, 147),
     (49, 512, 9, 512),
     (1024, 1024, 1, 1024),
     (4, 768, 1, 768),
@@ -59,25 +60,22 @@ fn best_of(mut f: impl FnMut()) -> f64 {
 
 fn gemm(kernel: &Kernel, (m, n, taps, kc): (usize, usize, usize, usize), peak: f64) {
     let k = taps * kc;
-    let a = vec![0.5f32; m * k];
-    let mut b = Vec::with_capacity(n.div_ceil(16) * k * 16);
-    advise_huge_pages(&b);
-    b.resize(b.capacity(), 0.25f32);
-    let mut c = vec![0.0f32; m * n];
+    let (a, b, mut c) = (lines(m * k, 0.5), lines(n.div_ceil(16) * 16 * k, 0.25), lines(m * n, 0.0));
+    let a = a.as_ptr().cast::<f32>();
     // Row r of tap t starts kc elements further, as pixels of a channels-last image do.
-    let rows: Vec<*const f32> = (0..taps * m).map(|i| a[(i % m * k) + i / m * kc..].as_ptr()).collect();
+    let rows: Vec<*const f32> = (0..taps * m).map(|i| a.wrapping_add(i % m * k + i / m * kc)).collect();
     let args = GemmArgs {
-        c: c.as_mut_ptr(),
+        c: c.as_mut_ptr().cast(),
         ldc: n as i64,
         m: m as i64,
         n: n as i64,
         rows: if taps > 1 { rows.as_ptr() } else { std::ptr::null() },
         rows_stride: m as i64,
-        a: a.as_ptr(),
+        a,
         lda: k as i64,
         taps: taps as i64,
         kc: kc as i64,
-        b: b.as_ptr(),
+        b: b.as_ptr().cast(),
         b_panel_stride: (k * 16) as i64,
         flags: 0,
         bias: std::ptr::null(),
@@ -98,9 +96,22 @@ fn gemm(kernel: &Kernel, (m, n, taps, kc): (usize, usize, usize, usize), peak: f
     );
 }
 
+/// A cache line, to which tensors are aligned.
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+struct Line([f32; 16]);
+
+/// Room for `len` floats of that value.
+fn lines(len: usize, value: f32) -> Vec<Line> {
+    let mut lines = Vec::with_capacity(len.div_ceil(16));
+    advise_huge_pages(&lines);
+    lines.resize(lines.capacity(), Line([value; 16]));
+    lines
+}
+
 /// Asks for huge pages under a big vector that is not yet written, as the runtime does for arenas:
 /// with small ones a matrix-vector product is a quarter slower.
-fn advise_huge_pages(vec: &Vec<f32>) {
+fn advise_huge_pages(vec: &Vec<Line>) {
     #[cfg(target_os = "linux")]
     {
         unsafe extern "C" {
@@ -109,7 +120,7 @@ fn advise_huge_pages(vec: &Vec<f32>) {
         const HUGE_PAGE: usize = 2 << 20;
         const MADV_HUGEPAGE: std::ffi::c_int = 14;
         let start = (vec.as_ptr() as usize).next_multiple_of(HUGE_PAGE);
-        let end = vec.as_ptr() as usize + vec.capacity() * 4;
+        let end = vec.as_ptr() as usize + size_of::<Line>() * vec.capacity();
         if start < end {
             // SAFETY: the range lies in the vector's own memory, and advice does not change it.
             unsafe { madvise(start as *mut _, end - start, MADV_HUGEPAGE) };
