@@ -127,6 +127,15 @@ pub(crate) trait F32x16:
         unsafe { if len >= LANES { self.store(dst) } else { self.store_part(dst, len) } }
     }
 
+    /// Which lanes lie below `len`.
+    #[inline(always)]
+    fn lanes_below(len: usize) -> Self::Mask {
+        const INDEX: [f32; LANES] =
+            [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
+        // SAFETY: the array has 16 elements.
+        unsafe { Self::load(INDEX.as_ptr()) }.lt(Self::splat(len as f32))
+    }
+
     /// The magnitude.
     #[inline(always)]
     fn abs(self) -> Self {
