@@ -34,9 +34,10 @@ impl<V: F32x16> Body for Convolution<'_, V> {
     #[inline(always)]
     unsafe fn tile<const T: usize, const WHOLE: bool>(&self, place: &Place) {
         let (args, channel) = (self.0, place.channel);
-        // SAFETY (of both uses): the place's channels exist.
-        let load =
-            |src: *const f32| unsafe { if WHOLE { V::load(src) } else { V::load_part(src, place.len) } };
+        let load = |src: *const f32| {
+            // SAFETY: it is called for elements of the place's channels.
+            unsafe { if WHOLE { V::load(src) } else { V::load_part(src, place.len) } }
+        };
         let bias = if args.bias.is_null() { V::splat(0.0) } else { load(args.bias.wrapping_add(channel)) };
         let mut acc = [bias; T];
         let step = args.stride_w as isize * args.x_pixel_stride as isize;

@@ -57,23 +57,21 @@ impl Window {
             let mut pixel = 0;
             while pixel < self.pixels {
                 let left = if interior.contains(&pixel) { interior.end - pixel } else { 1 };
+                let count = [T, HALF].into_iter().find(|&count| left >= count as i64).unwrap_or(1);
                 let kw = inside(pixel * self.stride_w - self.pad_w, self.dil_w, self.kw, self.w);
                 let place = Place { pixel, channel, len, kh: kh.clone(), kw };
-                // SAFETY: `left` pixels from here are output pixels with the same taps.
-                pixel += unsafe {
-                    match (len == LANES, left) {
-                        (true, left) if left >= T as i64 => body.tile::<T, true>(&place),
-                        (true, left) if left >= HALF as i64 => body.tile::<HALF, true>(&place),
-                        (true, _) => body.tile::<1, true>(&place),
-                        (false, _) => body.tile::<1, false>(&place),
+                // SAFETY: `count` pixels from here are output pixels with the same taps.
+                unsafe {
+                    match (count, len) {
+                        (1, LANES) => body.tile::<1, true>(&place),
+                        (1, _) => body.tile::<1, false>(&place),
+                        (count, LANES) if count == T => body.tile::<T, true>(&place),
+                        (count, _) if count == T => body.tile::<T, false>(&place),
+                        (_, LANES) => body.tile::<HALF, true>(&place),
+                        _ => body.tile::<HALF, false>(&place),
                     }
-                    match left {
-                        _ if len < LANES => 1,
-                        left if left >= T as i64 => T as i64,
-                        left if left >= HALF as i64 => HALF as i64,
-                        _ => 1,
-                    }
-                };
+                }
+                pixel += count as i64;
             }
         }
     }

@@ -59,9 +59,7 @@ pub(crate) trait F32x16:
     fn max(self, other: Self) -> Self;
     /// `self < other ? self : other`: a NaN in `other` comes through, one in `self` does not.
     fn min(self, other: Self) -> Self;
-    /// Square root.
-    fn sqrt(self) -> Self;
-    /// Nearest integer, ties to even.
+    /// Nearest integer, ties to even, of values below 2^22.
     fn round(self) -> Self;
     /// `self < other`, false for NaN.
     fn lt(self, other: Self) -> Self::Mask;
@@ -75,7 +73,7 @@ pub(crate) trait F32x16:
     fn to_bits(self) -> Self::Int;
     /// The floats of these bits.
     fn from_bits(bits: Self::Int) -> Self;
-    /// Nearest integers, for values in the range of i32.
+    /// Nearest integers of values below 2^22.
     fn to_int(self) -> Self::Int;
     /// The integers as floats.
     fn from_int(int: Self::Int) -> Self;
@@ -87,8 +85,6 @@ pub(crate) trait F32x16:
     fn int_sub(a: Self::Int, b: Self::Int) -> Self::Int;
     /// Bitwise and.
     fn int_and(a: Self::Int, b: Self::Int) -> Self::Int;
-    /// Bitwise or.
-    fn int_or(a: Self::Int, b: Self::Int) -> Self::Int;
     /// Bitwise exclusive or.
     fn int_xor(a: Self::Int, b: Self::Int) -> Self::Int;
     /// Shift to the left.
