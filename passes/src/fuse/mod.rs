@@ -75,8 +75,14 @@ struct Fusion<'g> {
 pub(crate) fn fuse(graph: &Graph, block: BlockId, captured: &BTreeSet<ValueId>) -> Vec<Item> {
     let nodes = &graph.block(block).nodes;
     let order = nodes.iter().enumerate().map(|(i, n)| (*n, i)).collect();
-    let mut f =
-        Fusion { graph, readers: BTreeMap::new(), groups: Vec::new(), items: Vec::new(), order, outer: captured };
+    let mut f = Fusion {
+        graph,
+        readers: BTreeMap::new(),
+        groups: Vec::new(),
+        items: Vec::new(),
+        order,
+        outer: captured,
+    };
     for v in &graph.block(block).results {
         f.need_in_memory(*v);
     }

@@ -15,7 +15,8 @@ pub(crate) fn has_template(graph: &Graph, node: &Node) -> bool {
 /// The values that a template reads from memory. Movements between them and the node are absorbed.
 pub(crate) fn in_memory(graph: &Graph, node: &Node) -> Vec<ValueId> {
     match node.op.name {
-        "contract" => templates::gemm::plan(graph, node).map_or_else(|| node.inputs.clone(), |p| vec![p.a.base, p.b.base]),
+        "contract" => templates::gemm::plan(graph, node)
+            .map_or_else(|| node.inputs.clone(), |p| vec![p.a.base, p.b.base]),
         _ => node.inputs.clone(),
     }
 }

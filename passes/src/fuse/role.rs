@@ -42,7 +42,8 @@ pub(crate) fn role(graph: &Graph, node: &Node) -> Role {
 
 /// Must run even if nobody reads its results.
 pub(crate) fn has_effect(graph: &Graph, node: &Node) -> bool {
-    node.op.effects == Effects::Binds && node.outputs.iter().any(|v| !graph.value(*v).ty.to_string().is_empty())
+    node.op.effects == Effects::Binds
+        && node.outputs.iter().any(|v| !graph.value(*v).ty.to_string().is_empty())
 }
 
 /// Moves elements without computing.
@@ -59,7 +60,10 @@ pub(crate) fn is_generated(node: &Node) -> bool {
 pub(crate) fn is_cheap(node: &Node) -> bool {
     use nnc_ir::ScalarOp::{Abs, Add, And, Eq, Ge, Gt, Le, Lt, Max, Min, Mul, Ne, Neg, Not, Or, Sub};
     match node.op.scalar {
-        Some(op) => matches!(op, Add | Sub | Mul | Neg | Abs | Max | Min | And | Or | Not | Eq | Ne | Lt | Le | Gt | Ge),
+        Some(op) => matches!(
+            op,
+            Add | Sub | Mul | Neg | Abs | Max | Min | And | Or | Not | Eq | Ne | Lt | Le | Gt | Ge
+        ),
         None => matches!(node.op.name, "cast" | "bitcast" | "select" | "pad" | "gather"),
     }
 }
@@ -68,7 +72,9 @@ pub(crate) fn is_cheap(node: &Node) -> bool {
 pub(crate) fn repeats(graph: &Graph, node: &Node, i: usize) -> bool {
     match node.op.name {
         "broadcast" => graph.tensor_ty(node.inputs[0]).elems() != graph.tensor_ty(node.outputs[0]).elems(),
-        "gather" | "gather_nd" => i == 0 || node.is("gather_nd") || graph.tensor_ty(node.inputs[0]).rank() > 1,
+        "gather" | "gather_nd" => {
+            i == 0 || node.is("gather_nd") || graph.tensor_ty(node.inputs[0]).rank() > 1
+        }
         "gather_elements" => i == 0,
         "pad" => !matches!(node.attrs.str("mode"), "constant"),
         "pool" | "contract" | "conv" | "conv_transpose" => true,

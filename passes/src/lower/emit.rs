@@ -233,7 +233,8 @@ impl<'g> Emitter<'g> {
                 window::emit(self, node, v, idx)
             }
             _ => {
-                let moved = index::source(self.graph, node, idx).expect("grouping took only fusible operators");
+                let moved =
+                    index::source(self.graph, node, idx).expect("grouping took only fusible operators");
                 self.value(node.inputs[0], &moved)
             }
         }
@@ -355,7 +356,8 @@ impl<'g> Emitter<'g> {
             }
             _ => {
                 let (batch, rank) = (node.attrs.index("batch_dims"), self.shape(indices).len());
-                let depth = self.shape(indices)[rank - 1].as_len().expect("inference asks for a fixed index depth");
+                let depth =
+                    self.shape(indices)[rank - 1].as_len().expect("inference asks for a fixed index depth");
                 let mut at = idx[..batch].to_vec();
                 for k in 0..depth {
                     let from = [&idx[..rank - 1], &[Dim::len(k)]].concat();

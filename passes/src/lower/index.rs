@@ -62,7 +62,11 @@ pub(crate) fn source(graph: &Graph, node: &Node, idx: &[Dim]) -> Option<Vec<Dim>
         }
         "slice" => {
             let (starts, steps) = (node.attrs.dims("starts"), node.attrs.ints("steps"));
-            idx.iter().zip(starts).zip(steps).map(|((i, s), t)| i.clone() * Dim::int(*t) + s.clone()).collect()
+            idx.iter()
+                .zip(starts)
+                .zip(steps)
+                .map(|((i, s), t)| i.clone() * Dim::int(*t) + s.clone())
+                .collect()
         }
         "reverse" => {
             let axes = node.attrs.indices("axes");

@@ -145,7 +145,9 @@ fn divisions(kernel: &Kernel) -> usize {
     fn in_body(body: &[Stmt]) -> usize {
         body.iter()
             .map(|s| match s {
-                Stmt::Let { expr: nnc_ir::tile::Expr::Load(_, d) | nnc_ir::tile::Expr::Index(d), .. } => in_dim(d),
+                Stmt::Let { expr: nnc_ir::tile::Expr::Load(_, d) | nnc_ir::tile::Expr::Index(d), .. } => {
+                    in_dim(d)
+                }
                 Stmt::Store { index, .. } => in_dim(index),
                 Stmt::For(l) => in_body(&l.body),
                 Stmt::If { then, otherwise, .. } => in_body(then) + in_body(otherwise),

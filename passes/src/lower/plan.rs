@@ -7,7 +7,8 @@ use crate::program::{Constant, Packing, Program, Weight};
 use nnc_ir::tile::Kernel;
 use nnc_ir::{BlockId, DType, Dim, Graph, Node, Sym, Tensor, Type, ValueId};
 use nnc_tensor::plan::{
-    Attr as PlanAttr, Buffer, BufferId, Carry, DimId, KernelId, Loop, Place, Plan, Port, Scan, Source as From, Step,
+    Attr as PlanAttr, Buffer, BufferId, Carry, DimId, KernelId, Loop, Place, Plan, Port, Scan,
+    Source as From, Step,
 };
 use std::collections::{BTreeSet, HashMap};
 
@@ -108,7 +109,11 @@ impl<'g> Lowering<'g> {
     fn inputs(&mut self) {
         for (i, v) in self.graph.block(self.graph.body()).params.iter().enumerate() {
             let data = self.graph.value(*v);
-            data.ty.visit_dims(&mut |d| d.visit_syms(&mut |s| drop(self.early.insert(s.clone()))));
+            data.ty.visit_dims(&mut |d| {
+                d.visit_syms(&mut |s| {
+                    self.early.insert(s.clone());
+                })
+            });
             let is_slot = !matches!(&data.ty, Type::Tensor(t) if t.dtype != DType::Str);
             let place = if is_slot { Place::Slot } else { Place::Input(i as u32) };
             let buffer = self.add_buffer(&data.ty, place);
@@ -246,7 +251,8 @@ impl<'g> Lowering<'g> {
             _ => {
                 let inside = BTreeSet::new();
                 let Some(kernels) = kernel::template(self.graph, node, &inside) else {
-                    let types: Vec<String> = node.inputs.iter().map(|v| self.graph.ty(*v).to_string()).collect();
+                    let types: Vec<String> =
+                        node.inputs.iter().map(|v| self.graph.ty(*v).to_string()).collect();
                     let message = format!("no code for {} on ({})", node.op.name, types.join(", "));
                     return Err(LowerError { node: node.origin.to_string(), message });
                 };
@@ -314,7 +320,16 @@ impl<'g> Lowering<'g> {
         }
         let next_cond = Some(self.value(body.results[0]));
         let name = self.node(&node.origin);
-        let l = Loop { trip: Some(trip), cond: Some(cond), counter, next_cond, carries, scans, body: inner, node: name };
+        let l = Loop {
+            trip: Some(trip),
+            cond: Some(cond),
+            counter,
+            next_cond,
+            carries,
+            scans,
+            body: inner,
+            node: name,
+        };
         let finals: Vec<BufferId> = l.carries[1..].iter().map(|c| c.current).collect();
         steps.push(Step::Loop(Box::new(l)));
         for (from, out) in finals.into_iter().zip(&node.outputs) {

@@ -24,10 +24,22 @@ fn neutral(e: &mut Emitter, op: ScalarOp, dtype: DType) -> Local {
         Some((a, b)) => Ok((if low { a } else { b }) as i64),
     };
     let start = match op {
-        ScalarOp::Mul => if dtype.is_float() { Err(1.0) } else { Ok(1) },
+        ScalarOp::Mul => {
+            if dtype.is_float() {
+                Err(1.0)
+            } else {
+                Ok(1)
+            }
+        }
         ScalarOp::Max => extreme(true),
         ScalarOp::Min => extreme(false),
-        _ => if dtype.is_float() { Err(0.0) } else { Ok(0) },
+        _ => {
+            if dtype.is_float() {
+                Err(0.0)
+            } else {
+                Ok(0)
+            }
+        }
     };
     match start {
         Ok(i) => e.kb.int(dtype, i),
@@ -64,9 +76,12 @@ fn reduce(e: &mut Emitter, node: &Node, idx: &[Dim]) -> Local {
     let dtype = arithmetic_type(e.dtype(x));
     let op = reduce_op(node.attrs.str("kind"), dtype);
     let mut kept = idx.iter().cloned();
-    let mut at: Vec<Dim> = (0..shape.len())
-        .map(|k| if axes.contains(&k) { Dim::ZERO } else { kept.next().expect("as many indices as axes kept") })
-        .collect();
+    let mut at: Vec<Dim> =
+        (0..shape.len())
+            .map(|k| {
+                if axes.contains(&k) { Dim::ZERO } else { kept.next().expect("as many indices as axes kept") }
+            })
+            .collect();
     let start = start_of(e, op, dtype);
     let lanes = reduces_last_axis(e, node) && !e.in_lanes();
     let mut opened = Vec::new();
@@ -277,7 +292,8 @@ fn multiply_add(e: &mut Emitter, acc: Local, a: Local, b: Local) -> Local {
 fn contract(e: &mut Emitter, node: &Node, v: ValueId, idx: &[Dim]) -> Local {
     let (a, b) = (node.inputs[0], node.inputs[1]);
     let [lhs, rhs, out] = ["lhs", "rhs", "out"].map(|n| node.attrs.str(n).chars().collect::<Vec<char>>());
-    let mut at: std::collections::BTreeMap<char, Dim> = out.iter().copied().zip(idx.iter().cloned()).collect();
+    let mut at: std::collections::BTreeMap<char, Dim> =
+        out.iter().copied().zip(idx.iter().cloned()).collect();
     let mut summed: Vec<(char, Dim)> = Vec::new();
     for (letters, x) in [(&lhs, a), (&rhs, b)] {
         for (k, c) in letters.iter().enumerate() {
@@ -316,7 +332,9 @@ fn conv(e: &mut Emitter, node: &Node, v: ValueId, idx: &[Dim]) -> Local {
     let out = l.spatial_of(idx);
     let extents = l.spatial_of(shape).to_vec();
     let src: Vec<Dim> = (0..l.n)
-        .map(|i| out[i].clone() * strides[i].clone() + taps[i].clone() * dilations[i].clone() - low[i].clone())
+        .map(|i| {
+            out[i].clone() * strides[i].clone() + taps[i].clone() * dilations[i].clone() - low[i].clone()
+        })
         .collect();
     let always: Vec<bool> = (0..l.n).map(|i| e.always_inside(&src[i], &extents[i])).collect();
     let (at, inside) = tap(e, &src, &extents, &always);

@@ -144,7 +144,10 @@ fn dense(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
 fn indirect(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     // Without padding along the last axis the taps of a row are one run of channels.
     let last = s.n - 1;
-    let run = s.groups == 1 && s.dilations[last] == 1 && s.low[last].is(0) && node.attrs.dims("pads_high")[last].is(0);
+    let run = s.groups == 1
+        && s.dilations[last] == 1
+        && s.low[last].is(0)
+        && node.attrs.dims("pads_high")[last].is(0);
     let taps: Vec<i64> = if run { s.w[2..2 + last].to_vec() } else { s.w[2..].to_vec() };
     let (n_taps, o) = (taps.iter().product::<i64>(), Dim::int(s.w[0] / s.groups));
     let kc = Dim::int(s.w[1] * if run { s.w[2 + last] } else { 1 });
@@ -157,7 +160,13 @@ fn indirect(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let (n0, n_len) = block_axis(e, &o, columns);
     let block_rows = rows.bound(&m);
     let table = e.kb.scratch(DType::U64, Dim::int(n_taps) * block_rows.clone());
-    fill_table(e, node, s, &Table { table, taps: &taps, rows: &block_rows, kc: &kc }, (&image, &g, &m0, &m_len));
+    fill_table(
+        e,
+        node,
+        s,
+        &Table { table, taps: &taps, rows: &block_rows, kc: &kc },
+        (&image, &g, &m0, &m_len),
+    );
     let b = panels(e, node, s);
     let panel = k.clone() * Dim::int(PANEL);
     let per_group = panel.clone() * o.ceil_div(&Dim::int(PANEL));
@@ -194,7 +203,13 @@ struct Table<'t> {
 }
 
 /// Writes the address of the first channel of every pixel and tap; taps in the padding point to zeros.
-fn fill_table(e: &mut Emitter, node: &Node, s: &Shape, t: &Table, (image, g, m0, m_len): (&Dim, &Dim, &Dim, &Dim)) {
+fn fill_table(
+    e: &mut Emitter,
+    node: &Node,
+    s: &Shape,
+    t: &Table,
+    (image, g, m0, m_len): (&Dim, &Dim, &Dim, &Dim),
+) {
     let x = e.buffer(node.inputs[0], Access::Read);
     let pixel = e.begin(Turns::Serial, m_len.clone(), &[]);
     let at = m0.clone() + pixel.index();
@@ -213,7 +228,10 @@ fn fill_table(e: &mut Emitter, node: &Node, s: &Shape, t: &Table, (image, g, m0,
     }
     tap.resize(s.n, Dim::ZERO);
     let src: Vec<Dim> = (0..s.n)
-        .map(|i| out[i].clone() * Dim::int(s.strides[i]) + tap[i].clone() * Dim::int(s.dilations[i]) - s.low[i].clone())
+        .map(|i| {
+            out[i].clone() * Dim::int(s.strides[i]) + tap[i].clone() * Dim::int(s.dilations[i])
+                - s.low[i].clone()
+        })
         .collect();
     let mut which = Dim::ZERO;
     for (n, k) in t.taps.iter().zip(&tap) {
@@ -249,7 +267,8 @@ fn depthwise(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let two = s.n == 2;
     let pick = |v: &[i64]| if two { (v[0], v[1]) } else { (1, v[0]) };
     let ((kh, kw), (sh, sw), (dh, dw)) = (pick(&s.w[2..]), pick(s.strides), pick(s.dilations));
-    let (low_h, low_w) = if two { (s.low[0].clone(), s.low[1].clone()) } else { (Dim::ZERO, s.low[0].clone()) };
+    let (low_h, low_w) =
+        if two { (s.low[0].clone(), s.low[1].clone()) } else { (Dim::ZERO, s.low[0].clone()) };
     let (h, w) = if two { (s.x[1].clone(), s.x[2].clone()) } else { (Dim::ONE, s.x[1].clone()) };
     let (oh, ow) = if two { (s.out[1].clone(), s.out[2].clone()) } else { (Dim::ONE, s.out[1].clone()) };
     let c = Dim::int(s.w[0]);
@@ -259,7 +278,8 @@ fn depthwise(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let packing = Packing::Taps { taps: kh * kw, channels: s.w[0] };
     let weights = e.constant(Constant::Packed { value: node.inputs[1], packing });
     e.cost = (ow.clone() * c.clone() * Dim::int(kh * kw)).floor_div(&Dim::int(16)) + Dim::int(50);
-    let (first, base) = (row.clone() * Dim::int(sh) - low_h, image.clone() * h.clone() * w.clone() * c.clone());
+    let (first, base) =
+        (row.clone() * Dim::int(sh) - low_h, image.clone() * h.clone() * w.clone() * c.clone());
     let block = Block {
         m0: Dim::ZERO,
         m_len: ow.clone(),
@@ -268,7 +288,11 @@ fn depthwise(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
         rows: ow.clone(),
         columns: c.clone(),
         index: Box::new(move |m, n| {
-            let at = if two { vec![image.clone(), row.clone(), m.clone()] } else { vec![image.clone(), m.clone()] };
+            let at = if two {
+                vec![image.clone(), row.clone(), m.clone()]
+            } else {
+                vec![image.clone(), m.clone()]
+            };
             [at, vec![n.clone()]].concat()
         }),
     };

@@ -79,7 +79,8 @@ fn peel(graph: &Graph, group: &Group, anchor: ValueId, bias: Option<ValueId>, re
 }
 
 fn only_reader<'g>(graph: &'g Graph, group: &Group, v: ValueId) -> Option<&'g Node> {
-    let mut readers = group.inside.iter().filter_map(|w| graph.def_node(*w)).filter(|n| n.inputs.contains(&v));
+    let mut readers =
+        group.inside.iter().filter_map(|w| graph.def_node(*w)).filter(|n| n.inputs.contains(&v));
     let first = readers.next()?;
     let reads = first.inputs.iter().filter(|i| **i == v).count();
     (readers.next().is_none() && reads == 1).then_some(first)
@@ -88,11 +89,17 @@ fn only_reader<'g>(graph: &'g Graph, group: &Group, v: ValueId) -> Option<&'g No
 impl Fixed {
     fn add(&mut self, graph: &Graph, group: &Group, x: ValueId, residuals: bool) -> bool {
         let ty = graph.tensor_ty(x);
-        let placeholders: Vec<Dim> = (0..ty.rank()).map(|i| Dim::sym(Sym::Local(u32::MAX - i as u32))).collect();
+        let placeholders: Vec<Dim> =
+            (0..ty.rank()).map(|i| Dim::sym(Sym::Local(u32::MAX - i as u32))).collect();
         let seen = view(graph, x, &placeholders, &Dim::clone);
         let last = Sym::Local(u32::MAX - (ty.rank() as u32).saturating_sub(1));
         let only_last = seen.at.linear_in(&last).is_some_and(|(c, rest)| c.is(1) && rest.is(0));
-        if only_last && ty.rank() > 1 && self.bias.is_none() && self.residual.is_none() && !group.inside.contains(&seen.base) {
+        if only_last
+            && ty.rank() > 1
+            && self.bias.is_none()
+            && self.residual.is_none()
+            && !group.inside.contains(&seen.base)
+        {
             self.bias = Some((seen.base, Dim::ZERO));
             return true;
         }
@@ -105,7 +112,8 @@ impl Fixed {
 
     fn bound(&mut self, graph: &Graph, x: ValueId, low: bool) -> bool {
         let seen = view(graph, x, &vec![Dim::ZERO; graph.tensor_ty(x).rank()], &Dim::clone);
-        let Some(v) = graph.constant(seen.base).filter(|t| t.len() == 1).map(|t| t.to_f64s()[0] as f32) else {
+        let Some(v) = graph.constant(seen.base).filter(|t| t.len() == 1).map(|t| t.to_f64s()[0] as f32)
+        else {
             return false;
         };
         let (lo, hi) = self.clamp.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
@@ -158,7 +166,13 @@ pub(crate) fn call_and_finish(
     finish(e, group, fixed, block, |e, c| {
         let mut args = vec![c.out, Arg::Int(c.row_stride), Arg::Int(c.rows), Arg::Int(c.columns)];
         args.extend(operands);
-        args.extend([Arg::Int(Dim::int(c.flags)), c.bias, Arg::Null, c.residual, Arg::Int(c.residual_stride)]);
+        args.extend([
+            Arg::Int(Dim::int(c.flags)),
+            c.bias,
+            Arg::Null,
+            c.residual,
+            Arg::Int(c.residual_stride),
+        ]);
         args.extend([Arg::F32(c.clamp.0), Arg::F32(c.clamp.1)]);
         e.kb.call(GEMM.0, GEMM.1, args);
     });
@@ -189,7 +203,8 @@ fn finish(e: &mut Emitter, group: &Group, fixed: Fixed, block: Block, call: impl
         placed.linear_in(&m).map(|(c, _)| c)
     };
     let (c, c_at, ldc) = if in_place {
-        let ldc = row_stride(&|i| dest.at(i), &|d| e.simplify(d)).expect("the result's rows are evenly spaced");
+        let ldc =
+            row_stride(&|i| dest.at(i), &|d| e.simplify(d)).expect("the result's rows are evenly spaced");
         (out, e.simplify(&dest.at(&(block.index)(&block.m0, &block.n0))), ldc)
     } else {
         let elems = block.rows.clone() * block.columns.clone();
@@ -225,7 +240,14 @@ fn finish(e: &mut Emitter, group: &Group, fixed: Fixed, block: Block, call: impl
 }
 
 /// The rest of the group's code, row by row over the block.
-fn tile_code(e: &mut Emitter, group: &Group, fixed: &Fixed, block: &Block, held: (Mem, Dim, Dim), to: (Mem, &DestLayout)) {
+fn tile_code(
+    e: &mut Emitter,
+    group: &Group,
+    fixed: &Fixed,
+    block: &Block,
+    held: (Mem, Dim, Dim),
+    to: (Mem, &DestLayout),
+) {
     let rows = e.begin(Turns::Serial, block.m_len.clone(), &[]);
     let columns = e.begin(Turns::Lanes, block.n_len.clone(), &[]);
     let (r, j) = (rows.index(), columns.index());

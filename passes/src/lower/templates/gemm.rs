@@ -52,11 +52,17 @@ pub(crate) struct Plan {
 pub(crate) fn plan(graph: &Graph, node: &Node) -> Option<Plan> {
     let [lhs, rhs, out] = ["lhs", "rhs", "out"].map(|n| node.attrs.str(n).chars().collect::<Vec<char>>());
     let types = [node.inputs[0], node.inputs[1], node.outputs[0]].map(|v| graph.tensor_ty(v));
-    if types.iter().any(|t| t.dtype != DType::F32) || has_repeats(&lhs) || has_repeats(&rhs) || has_repeats(&out) {
+    if types.iter().any(|t| t.dtype != DType::F32)
+        || has_repeats(&lhs)
+        || has_repeats(&rhs)
+        || has_repeats(&out)
+    {
         return None;
     }
     let extent = |c: char| {
-        let find = |letters: &[char], t: &nnc_ir::TensorType| letters.iter().position(|l| *l == c).map(|i| t.shape[i].clone());
+        let find = |letters: &[char], t: &nnc_ir::TensorType| {
+            letters.iter().position(|l| *l == c).map(|i| t.shape[i].clone())
+        };
         find(&lhs, types[0]).or_else(|| find(&rhs, types[1]))
     };
     let letters = |keep: &dyn Fn(char) -> bool, order: &[char]| -> Option<Vec<Letter>> {
@@ -80,7 +86,9 @@ pub(crate) fn plan(graph: &Graph, node: &Node) -> Option<Plan> {
     };
     let simplify = |d: &Dim| d.simplify(&range);
     let placeholder = |cs: &[char]| -> Vec<Dim> {
-        cs.iter().map(|c| Dim::sym(all.iter().find(|l| l.name == *c).expect("every letter has a kind").sym())).collect()
+        cs.iter()
+            .map(|c| Dim::sym(all.iter().find(|l| l.name == *c).expect("every letter has a kind").sym()))
+            .collect()
     };
     let a = view(graph, node.inputs[0], &placeholder(&lhs), &simplify);
     let b = view(graph, node.inputs[1], &placeholder(&rhs), &simplify);
@@ -90,7 +98,11 @@ pub(crate) fn plan(graph: &Graph, node: &Node) -> Option<Plan> {
     let last_is_n = plan.n.last().map(|l| l.name) == plan.out.last().copied();
     let k_in_a = plan.stride_of(&plan.a, &plan.k);
     let contiguous = plan.k.iter().all(|l| l.extent.is(1)) || k_in_a.is_some_and(|s| s.is(1));
-    if !last_is_n || !contiguous || plan.stride_of(&plan.b, &plan.k).is_none() || plan.stride_of(&plan.b, &plan.n).is_none() {
+    if !last_is_n
+        || !contiguous
+        || plan.stride_of(&plan.b, &plan.k).is_none()
+        || plan.stride_of(&plan.b, &plan.n).is_none()
+    {
         return None;
     }
     if m_count > 1 && plan.stride_of(&plan.a, &plan.m).is_none() {
@@ -159,14 +171,20 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
     let (m, n, k) = (Plan::size(&plan.m), Plan::size(&plan.n), Plan::size(&plan.k));
     let constant = e.graph.constant(plan.b.base).is_some();
     let blocks = blocking(&m, &n, &k, constant);
-    let batch: Vec<(Letter, Dim)> = plan.batch.iter().map(|l| (l.clone(), e.grid(l.extent.clone()))).collect();
+    let batch: Vec<(Letter, Dim)> =
+        plan.batch.iter().map(|l| (l.clone(), e.grid(l.extent.clone()))).collect();
     let (m0, m_len) = block_axis(e, &m, blocks.0);
     let (n0, n_len) = block_axis(e, &n, blocks.1);
     let at_batch = |d: &Dim, rest: &dyn Fn(&Sym) -> Option<Dim>| {
-        d.substitute(&|s| batch.iter().find(|(l, _)| l.sym() == *s).map(|(_, i)| i.clone()).or_else(|| rest(s)))
+        d.substitute(&|s| {
+            batch.iter().find(|(l, _)| l.sym() == *s).map(|(_, i)| i.clone()).or_else(|| rest(s))
+        })
     };
     let (m_idx, n_idx) = (plan.run_index(&plan.m, &m0), plan.run_index(&plan.n, &n0));
-    let zero_or = |from: &[(Sym, Dim)], s: &Sym| Some(from.iter().find(|(t, _)| t == s).map_or(Dim::ZERO, |(_, d)| d.clone())).filter(|_| matches!(s, Sym::Local(n) if *n > u32::MAX - 0x11_0000));
+    let zero_or = |from: &[(Sym, Dim)], s: &Sym| {
+        Some(from.iter().find(|(t, _)| t == s).map_or(Dim::ZERO, |(_, d)| d.clone()))
+            .filter(|_| matches!(s, Sym::Local(n) if *n > u32::MAX - 0x11_0000))
+    };
     let a_at = e.simplify(&at_batch(&plan.a.at, &|s| zero_or(&m_idx, s)));
     let lda = plan.stride_of(&plan.a, &plan.m).expect("checked by the plan");
     let a = e.buffer(plan.a.base, Access::Read);
@@ -191,12 +209,23 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
                 .map(|c| {
                     let sym = Sym::Local(u32::MAX - *c as u32);
                     let in_run = runs.iter().find(|(s, _)| *s == sym).map(|(_, d)| d.clone());
-                    in_run.unwrap_or_else(|| bt.iter().find(|(l, _)| l.name == *c).expect("every letter").1.clone())
+                    in_run.unwrap_or_else(|| {
+                        bt.iter().find(|(l, _)| l.name == *c).expect("every letter").1.clone()
+                    })
                 })
                 .collect()
         }),
     };
-    let a_args = vec![Arg::Null, Arg::Int(Dim::ZERO), Arg::Ptr(a, a_at), Arg::Int(lda), Arg::Int(Dim::ONE), Arg::Int(k.clone()), Arg::Ptr(b, b_at), Arg::Int(panel)];
+    let a_args = vec![
+        Arg::Null,
+        Arg::Int(Dim::ZERO),
+        Arg::Ptr(a, a_at),
+        Arg::Int(lda),
+        Arg::Int(Dim::ONE),
+        Arg::Int(k.clone()),
+        Arg::Ptr(b, b_at),
+        Arg::Int(panel),
+    ];
     epilogue::call_and_finish(e, group, node.outputs[0], None, block, a_args);
 }
 
@@ -252,7 +281,13 @@ pub(crate) fn block_axis(e: &mut Emitter, extent: &Dim, size: BlockSize) -> (Dim
     (first, left.min_with(&size))
 }
 
-fn packed_constant(e: &mut Emitter, plan: &Plan, batch: &[(Letter, Dim)], n0: &Dim, k: &Dim) -> (Mem, Dim, Dim) {
+fn packed_constant(
+    e: &mut Emitter,
+    plan: &Plan,
+    batch: &[(Letter, Dim)],
+    n0: &Dim,
+    k: &Dim,
+) -> (Mem, Dim, Dim) {
     let known = |d: &Dim| d.as_const().expect("a constant has fixed sizes");
     let stride = |l: &Letter| known(&plan.b.at.linear_in(&l.sym()).expect("checked by the plan").0);
     let offset = known(&plan.b.at.substitute(&|s| matches!(s, Sym::Local(_)).then_some(Dim::ZERO)));
@@ -298,4 +333,3 @@ fn pack_into_scratch(e: &mut Emitter, plan: &Plan, from: Dim, n_len: &Dim, k: &D
 pub(crate) fn cost(m: &Dim, n: &Dim, k: &Dim) -> Dim {
     (m.clone() * n.clone() * k.clone()).floor_div(&Dim::int(FMA_PER_NS)) + Dim::int(50)
 }
-

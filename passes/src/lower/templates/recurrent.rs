@@ -103,7 +103,8 @@ impl Cell<'_> {
             "forward" => None,
             "reverse" => Some(e.kb.int(DType::Bool, 1)),
             _ => {
-                let (d, zero) = (e.kb.def(DType::I64, Expr::Index(self.dir.clone())), e.kb.int(DType::I64, 0));
+                let (d, zero) =
+                    (e.kb.def(DType::I64, Expr::Index(self.dir.clone())), e.kb.int(DType::I64, 0));
                 Some(e.kb.op(ScalarOp::Ne, &[d, zero]))
             }
         }
@@ -128,7 +129,10 @@ fn weights(e: &mut Emitter, cell: &Cell, w: ValueId, k: &Dim) -> Panels {
         let (h, k) = (known(&cell.hidden), known(k));
         let packing = Packing::Panels {
             offset: 0,
-            batch: vec![PanelAxis { len: cell.n_dirs, stride: cell.gates * h * k }, PanelAxis { len: cell.gates, stride: h * k }],
+            batch: vec![
+                PanelAxis { len: cell.n_dirs, stride: cell.gates * h * k },
+                PanelAxis { len: cell.gates, stride: h * k },
+            ],
             k: vec![PanelAxis { len: k, stride: 1 }],
             n: PanelAxis { len: h, stride: k },
         };
@@ -153,7 +157,15 @@ fn weights(e: &mut Emitter, cell: &Cell, w: ValueId, k: &Dim) -> Panels {
 }
 
 /// `out[rows, hidden] = a[rows, k] · weights of gate g`.
-fn product(e: &mut Emitter, cell: &Cell, out: (Mem, Dim), rows: Dim, a: (Mem, Dim, &Dim), w: &Panels, g: i64) {
+fn product(
+    e: &mut Emitter,
+    cell: &Cell,
+    out: (Mem, Dim),
+    rows: Dim,
+    a: (Mem, Dim, &Dim),
+    w: &Panels,
+    g: i64,
+) {
     let int = |v: i64| Arg::Int(Dim::int(v));
     let args = vec![
         Arg::Ptr(out.0, out.1),
@@ -315,7 +327,15 @@ fn reset_state(e: &mut Emitter, cell: &Cell, step: &Dim, r_panels: &Panels) -> M
     e.end(lanes, &[], &[]);
     e.end(rows, &[], &[]);
     let to = Dim::int(2) * cell.batch.clone() * cell.hidden.clone();
-    product(e, cell, (cell.state_products, to), cell.batch.clone(), (reset, Dim::ZERO, &cell.hidden), r_panels, 2);
+    product(
+        e,
+        cell,
+        (cell.state_products, to),
+        cell.batch.clone(),
+        (reset, Dim::ZERO, &cell.hidden),
+        r_panels,
+        2,
+    );
     reset
 }
 

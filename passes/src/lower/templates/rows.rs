@@ -40,7 +40,11 @@ pub(crate) fn emit(e: &mut Emitter, node: &Node, _dest: &Dest) {
     }
     let gamma = e.buffer(node.inputs[1], Access::Read);
     let beta = e.buffer(node.inputs[2], Access::Read);
-    args.extend([Arg::Ptr(gamma, Dim::ZERO), Arg::Ptr(beta, Dim::ZERO), Arg::F32(node.attrs.float("eps") as f32)]);
+    args.extend([
+        Arg::Ptr(gamma, Dim::ZERO),
+        Arg::Ptr(beta, Dim::ZERO),
+        Arg::F32(node.attrs.float("eps") as f32),
+    ]);
     args.extend([int(node.attrs.int("rms")), Arg::Null, Arg::Null]);
     e.kb.call(NORM.0, NORM.1, args);
 }
