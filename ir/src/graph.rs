@@ -137,6 +137,11 @@ impl Graph {
         self.values.len()
     }
 
+    /// Number of blocks ever made.
+    pub fn n_blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// Number of nodes ever made.
     pub fn n_nodes(&self) -> usize {
         self.nodes.len()

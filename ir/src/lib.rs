@@ -20,6 +20,6 @@ pub use graph::{Block, BlockId, Def, Graph, Node, NodeId, ValueData, ValueId};
 pub use interp::{InterpError, Interpreter, eval_node_constant};
 pub use nnc_tensor::{DType, Dim, Kind, Sym, Tensor, Value};
 pub use ops::{EvalCx, InferCx, OpError, OpRow};
-pub use rewrite::{Outcome, Rewriter, rewrite};
+pub use rewrite::{NodeView, Outcome, Rewriter, rewrite};
 pub use scalar::{Arity, ScalarOp};
 pub use ty::{TensorType, Type};
