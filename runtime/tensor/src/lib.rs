@@ -6,13 +6,18 @@
 pub mod dim;
 mod dtype;
 mod element;
+pub mod formats;
 pub mod movers;
+mod numbers;
+pub mod pack;
 pub mod plan;
 mod tensor;
+mod text;
 mod value;
 
 pub use dim::{Dim, DimError, Sym};
 pub use dtype::{DType, Kind};
 pub use element::Element;
+pub use numbers::{CastOptions, cast, cast_with};
 pub use tensor::{Bytes, Tensor, TensorError};
 pub use value::{MapKey, Value};

@@ -87,6 +87,22 @@ pub enum TensorError {
         /// The tensor's.
         found: DType,
     },
+    /// Wrong number of elements for the shape.
+    #[error("{shape:?} takes {expected} elements, found {found}")]
+    Count {
+        /// Shape.
+        shape: Vec<usize>,
+        /// Elements the shape takes.
+        expected: usize,
+        /// Elements given.
+        found: usize,
+    },
+    /// Text that was to be read as a number.
+    #[error("expected a number, found \"{0}\"")]
+    NotANumber(String),
+    /// An argument that does not fit the tensor: an axis, a permutation, an index.
+    #[error("{0}")]
+    Argument(String),
 }
 
 impl Tensor {

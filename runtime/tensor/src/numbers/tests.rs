@@ -1,0 +1,1 @@
+//! Numbers against values from NumPy, ml_dtypes and the tables of ONNX's `Cast`.
