@@ -1,0 +1,1 @@
+//! Elementary functions against the C library's in f64.
