@@ -23,6 +23,7 @@ pub(crate) const MAGIC: [u8; 4] = *b"nncA";
 /// Major version that this library reads and writes.
 pub(crate) const MAJOR: u16 = 1;
 /// Minor version that this library writes.
+#[cfg(feature = "write")]
 pub(crate) const MINOR: u16 = 0;
 /// Bytes before the section table.
 pub(crate) const HEADER_LEN: usize = 56;

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use super::error::ArtifactError;
+use crate::os::{BLOCK_ALIGN, Block};
 use memmap2::{Mmap, MmapMut, MmapOptions};
 use std::fs::File;
 use std::path::Path;
@@ -15,9 +16,15 @@ use std::sync::Arc;
 pub(crate) struct Image(Arc<dyn AsRef<[u8]> + Send + Sync>);
 
 impl Image {
-    /// Bytes that were read or received.
-    pub(crate) fn from_bytes(bytes: Vec<u8>) -> Image {
-        Image(Arc::new(bytes))
+    /// Bytes that were read or received; moved where they do not begin at a cache line, since the
+    /// constants inside have to.
+    pub(crate) fn from_bytes(bytes: Vec<u8>) -> Option<Image> {
+        if bytes.as_ptr().align_offset(BLOCK_ALIGN) == 0 {
+            return Some(Image(Arc::new(bytes)));
+        }
+        let mut block = Block::zeroed(bytes.len())?;
+        block.copy_from_slice(&bytes);
+        Some(Image(Arc::new(block)))
     }
 
     /// The whole file, mapped read-only.

@@ -101,7 +101,11 @@ impl ArtifactWriter {
         }
         // Closed first: Windows does not rename an open file.
         self.file = None;
-        fs::rename(&self.temporary, &self.target).map_err(|e| ArtifactError::io("write", &self.target, e))
+        fs::rename(&self.temporary, &self.target).map_err(|e| {
+            // The first failure is the one to report.
+            let _ = fs::remove_file(&self.temporary);
+            ArtifactError::io("write", &self.target, e)
+        })
     }
 
     fn section(&mut self, kind: SectionKind, bytes: &[u8]) -> Result<Section, ArtifactError> {

@@ -34,6 +34,12 @@ impl Block {
         Some(Block { start, len })
     }
 
+    /// The first byte, for code that gets addresses; not derived from a slice, so that slices made
+    /// later leave it valid.
+    pub(crate) fn start(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
     /// Makes room for `len` bytes and keeps the first `kept`; grows by at least a half, so that many
     /// small steps cost as much as one large one. False where the system has not that much.
     #[must_use]
@@ -71,6 +77,12 @@ impl Deref for Block {
     fn deref(&self) -> &[u8] {
         // SAFETY: `start` is good for `len` initialized bytes that this block owns (`zeroed`).
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl AsRef<[u8]> for Block {
+    fn as_ref(&self) -> &[u8] {
+        self
     }
 }
 

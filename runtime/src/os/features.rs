@@ -21,7 +21,7 @@ pub(crate) fn missing_features(features: &[String]) -> Vec<String> {
 
 /// Matches a name against literals, each given to the detection macro.
 macro_rules! detect {
-    ($name:expr, $detect:ident: $($feature:literal)*) => {
+    ($name:expr, $detect:ident: $($feature:tt)*) => {
         match $name {
             $($feature => std::arch::$detect!($feature),)*
             _ => false,

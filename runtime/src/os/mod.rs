@@ -6,7 +6,7 @@ mod features;
 mod gate;
 mod word;
 
-pub(crate) use block::Block;
+pub(crate) use block::{BLOCK_ALIGN, Block};
 pub(crate) use cpus::usable_cpus;
 pub(crate) use features::{host_architecture, missing_features};
 pub(crate) use gate::Gate;

@@ -6,5 +6,5 @@ mod threads;
 
 pub use chunks::Executor;
 pub(crate) use chunks::{for_chunks, grain};
-pub use threads::{Pool, default_threads};
 pub(crate) use threads::shared_pool;
+pub use threads::{Pool, default_threads};
