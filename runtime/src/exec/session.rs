@@ -180,7 +180,7 @@ impl Session {
             max_memory: options.max_memory.unwrap_or(u64::MAX),
         };
         limits.poll()?;
-        find_binding(&self.artifact, &mut self.bindings, inputs)?;
+        find_binding(&self.artifact, &mut self.bindings, inputs, self.memory.arena.len())?;
         let binding = &self.bindings[0];
         self.memory.begin(program, binding, &limits)?;
         self.memory.stage(inputs)?;
@@ -206,13 +206,15 @@ fn find_binding(
     artifact: &Artifact,
     bindings: &mut Vec<Binding>,
     inputs: &[TensorView<'_>],
+    arena_len: usize,
 ) -> Result<(), RunError> {
     let found = bindings.iter().position(|b| b.is_for(inputs.iter().map(|v| v.shape)));
     match found {
         Some(at) => bindings[..=at].rotate_right(1),
         None => {
             let shapes: Vec<&[usize]> = inputs.iter().map(|v| v.shape).collect();
-            let last = bindings.first().map(|b| &b.layout);
+            // A layout that never got its memory was made for larger shapes than these.
+            let last = bindings.first().map(|b| &b.layout).filter(|l| l.total <= arena_len);
             let new = bind(artifact.program(), &shapes, artifact.weights().len(), last)?;
             bindings.truncate(BINDINGS - 1);
             bindings.insert(0, new);
