@@ -13,6 +13,7 @@ mod rewrite;
 mod scalar;
 pub mod tile;
 mod ty;
+pub mod verify;
 
 pub use attr::{Attr, AttrKind, AttrSpec, Attrs};
 pub use build::{Builder, LoopBody, Turn};
@@ -23,3 +24,4 @@ pub use ops::{EvalCx, InferCx, OpError, OpRow};
 pub use rewrite::{NodeView, Outcome, Rewriter, rewrite};
 pub use scalar::{Arity, ScalarOp};
 pub use ty::{TensorType, Type};
+pub use verify::{VerifyError, verify};
