@@ -95,8 +95,8 @@ pub(crate) fn axis_of(axis: i64, rank: usize) -> Result<usize, RoutineError> {
 
 /// The number of elements of a shape; the sizes other than zero have to be sane even if one is.
 pub(crate) fn count_of(shape: &[usize]) -> Result<usize, RoutineError> {
-    let sizes = shape.iter().filter(|d| **d != 0);
-    let count = sizes.fold(Some(1usize), |n, d| n?.checked_mul(*d));
+    let mut sizes = shape.iter().filter(|d| **d != 0);
+    let count = sizes.try_fold(1usize, |n, d| n.checked_mul(*d));
     let count = count.ok_or_else(|| RoutineError::TooLarge(shape.to_vec()))?;
     Ok(if shape.contains(&0) { 0 } else { count })
 }
