@@ -11,6 +11,8 @@ mod lower;
 mod pass;
 mod pipeline;
 mod program;
+#[cfg(test)]
+mod proof;
 
 pub use lower::{LowerError, lower};
 pub use pass::{Event, Pass, Report, Target};

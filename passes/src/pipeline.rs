@@ -10,6 +10,8 @@ pub const PIPELINE: &[Pass] = &[
     clean::PASS,
     fold::constants::PASS,
     clean::PASS,
+    fold::affine::PASS,
+    clean::PASS,
     layout::PASS,
     fold::constants::PASS,
     clean::PASS,
