@@ -13,6 +13,7 @@ mod pipeline;
 mod program;
 #[cfg(test)]
 mod proof;
+mod rules;
 
 pub use lower::{LowerError, lower};
 pub use pass::{Event, Pass, Report, Target};

@@ -3,6 +3,7 @@
 //! Nothing here builds nodes.
 
 use nnc_ir::{Dim, Graph, Kind, Tensor, ValueId};
+use nnc_tensor::Range;
 
 /// Elements of a constant that are looked at.
 const MOST_ELEMS: usize = 1 << 24;
@@ -105,4 +106,26 @@ fn line_of(t: &Tensor) -> Option<Line> {
     let (axis, stride) = found?;
     let values = (0..t.shape()[axis]).map(|i| data[i * stride]).collect();
     Some(Line { axis: Some(axis), values })
+}
+
+/// True if no element is ever negative, nor minus zero; NaN may be.
+pub(crate) fn not_negative(graph: &Graph, v: ValueId) -> bool {
+    not_negative_within(graph, v, MOST_STEPS)
+}
+
+fn not_negative_within(graph: &Graph, v: ValueId, steps: usize) -> bool {
+    let (Some(node), Some(steps)) = (graph.def_node(v), steps.checked_sub(1)) else { return false };
+    let all = || node.inputs.iter().all(|v| not_negative_within(graph, *v, steps));
+    match node.op.name {
+        "abs" | "exp" | "sigmoid" | "softmax" => true,
+        "constant" => uniform(graph, v).is_some_and(|c| c >= 0.0 && c.is_sign_positive()),
+        "dims" => node.attrs.dims("values").iter().all(|d| d.at_least(0, &|_| Range::length())),
+        "mul" => node.inputs[0] == node.inputs[1] || all(),
+        "add" | "div" | "broadcast" | "reshape" | "transpose" | "slice" | "concat" | "sqrt" => all(),
+        "max" => node.inputs.iter().any(|v| uniform(graph, *v).is_some_and(|c| c > 0.0)) || all(),
+        // The maximum of nothing is minus infinity.
+        "reduce" => node.attrs.str("kind") != "max" && all(),
+        "cast" => graph.tensor_ty(node.inputs[0]).dtype.kind() == Kind::Uint || all(),
+        _ => false,
+    }
 }
