@@ -11,6 +11,7 @@ pub mod interp;
 pub mod ops;
 mod rewrite;
 mod scalar;
+pub mod text;
 pub mod tile;
 mod ty;
 pub mod verify;
