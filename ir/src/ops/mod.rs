@@ -4,6 +4,8 @@
 
 mod elementwise;
 
+pub use elementwise::is_elementwise;
+
 use crate::{Attrs, Block, Graph, ScalarOp, TensorType, Type, ValueId};
 use nnc_tensor::{Dim, Sym, Tensor, Value};
 
