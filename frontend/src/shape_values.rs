@@ -5,6 +5,7 @@
 
 use nnc_ir::ops::Effects;
 use nnc_ir::{Dim, EvalCx, Graph, Kind, Sym, Tensor, Type, Value, ValueId};
+use nnc_tensor::Range;
 use std::collections::{HashMap, HashSet};
 
 /// Largest constant that is computed at import.
@@ -29,12 +30,13 @@ impl Known {
     }
 
     /// Bounds of a symbol.
-    pub(crate) fn range(&self, graph: &Graph, sym: &Sym) -> (Option<i64>, Option<i64>) {
-        match graph.bounds.get(sym) {
-            Some((lo, hi)) => (Some(*lo), Some(*hi)),
+    pub(crate) fn range(&self, graph: &Graph, sym: &Sym) -> Range {
+        let (low, high) = match graph.bounds.get(sym) {
+            Some((low, high)) => (Some(*low), Some(*high)),
             None if self.integers.contains(sym) => (None, None),
             None => (Some(0), Some(SIZE_LIMIT)),
-        }
+        };
+        Range { low, high, top: None }
     }
 
     /// Bounds of an expression.

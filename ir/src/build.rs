@@ -41,6 +41,7 @@ impl<'g> Builder<'g> {
         inputs: &[ValueId],
         blocks: Vec<BlockId>,
     ) -> Result<Vec<ValueId>, OpError> {
+        op.check_attrs(&attrs)?;
         let mut cx = InferCx { graph: self.graph, attrs: &attrs, inputs, blocks: &blocks };
         let types = (op.infer)(&mut cx)?;
         let mut contents = vec![None; types.len()];

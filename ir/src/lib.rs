@@ -13,7 +13,7 @@ mod scalar;
 pub mod tile;
 mod ty;
 
-pub use attr::{Attr, Attrs};
+pub use attr::{Attr, AttrKind, AttrSpec, Attrs};
 pub use build::Builder;
 pub use graph::{Block, BlockId, Def, Graph, Node, NodeId, ValueData, ValueId};
 pub use nnc_tensor::{DType, Dim, Kind, Sym, Tensor, Value};

@@ -6,6 +6,8 @@
 pub mod dim;
 mod dtype;
 mod element;
+#[cfg(feature = "files")]
+pub mod file;
 pub mod formats;
 pub mod movers;
 mod numbers;
