@@ -200,6 +200,11 @@ impl<'c, 'g, 'm> Cx<'c, 'g, 'm> {
         known.map(Some).ok_or_else(|| Refusal::Because(format!("element type {number} is not supported")))
     }
 
+    /// A data type attribute in which 0 stands for none.
+    pub fn dtype_attr_or_none(&self, name: &str) -> Lowered<Option<DType>> {
+        if self.attrs.int_or(name, 0)? == 0 { Ok(None) } else { self.dtype_attr(name) }
+    }
+
     /// An attribute as a number.
     pub fn number(&self, name: &str, default: f32) -> Lowered<f64> {
         Ok(f64::from(self.attrs.float_or(name, default)?))
@@ -258,8 +263,8 @@ impl<'c, 'g, 'm> Cx<'c, 'g, 'm> {
         self.one("symbols", attrs! { names: Attr::Strs(names) }, &[v])?;
         let dims: Vec<Dim> = symbols.iter().map(|s| Dim::sym(s.clone())).collect();
         symbols.into_iter().for_each(|s| self.importer.known.add_integer(s));
-        // Later readers of the same value get the same symbols.
-        if len <= 64 {
+        // Later readers of the same value get the same symbols, where they are certain to be bound.
+        if len <= 64 && self.block == self.graph.body() {
             self.graph.value_mut(v).content = Some(dims.clone());
         }
         Ok(dims)
@@ -382,18 +387,22 @@ impl<'c, 'g, 'm> Cx<'c, 'g, 'm> {
         Ok(self.attrs.required(name, self.attrs.graph(name))?)
     }
 
-    /// Imports a subgraph into a new block with parameters of the given types; its results, if all are known.
-    pub fn body(&mut self, graph: &'m model::Graph, params: &[Type]) -> Lowered<Body> {
+    /// Imports a subgraph into a new block with parameters of the given types.
+    ///
+    /// `bind` makes the subgraph's inputs of the parameters.
+    pub fn body(
+        &mut self,
+        graph: &'m model::Graph,
+        params: &[Type],
+        bind: &mut dyn FnMut(&mut Cx<'_, '_, 'm>, &[ValueId]) -> Lowered<Vec<ValueId>>,
+    ) -> Lowered<Body> {
         let block = self.graph.add_block();
-        if graph.inputs.len() > params.len() {
-            unsupported!("the subgraph takes {} inputs, found {}", graph.inputs.len(), params.len());
+        let params: Vec<ValueId> = params.iter().map(|ty| self.graph.add_param(block, ty.clone(), None)).collect();
+        let inputs = self.at_block(block, |cx| bind(cx, &params))?;
+        if graph.inputs.len() != inputs.len() {
+            unsupported!("the subgraph takes {} inputs, found {}", graph.inputs.len(), inputs.len());
         }
-        let mut values = Vec::new();
-        for (i, ty) in params.iter().enumerate() {
-            let name = graph.inputs.get(i).map(|v| v.name.clone());
-            values.push(self.graph.add_param(block, ty.clone(), name));
-        }
-        let inputs = graph.inputs.iter().zip(&values).map(|(i, v)| (i.name.as_str(), Some(*v))).collect();
+        let inputs = graph.inputs.iter().zip(inputs).map(|(i, v)| (i.name.as_str(), Some(v))).collect();
         let outputs: Vec<&str> = graph.outputs.iter().map(|o| o.name.as_str()).collect();
         let origin = self.builder.origin.clone();
         let mut inner = Builder { graph: self.builder.graph, block, origin };
@@ -401,7 +410,7 @@ impl<'c, 'g, 'm> Cx<'c, 'g, 'm> {
         // What a subgraph refuses has been reported.
         let results: Vec<ValueId> = results.into_iter().collect::<Option<_>>().ok_or(Refusal::Follows)?;
         self.graph.block_mut(block).results.clone_from(&results);
-        Ok(Body { block, params: values, results })
+        Ok(Body { block, params, results })
     }
 
     /// Imports a subgraph in place, into the current block.

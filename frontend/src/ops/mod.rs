@@ -2,13 +2,19 @@
 
 mod arithmetic;
 mod cast;
+mod control;
 mod conv;
+mod indexing;
 mod linalg;
 mod movement;
 mod norm;
 mod pool;
+mod quantize;
+mod recurrent;
+mod reduce;
 mod shape;
 mod source;
+mod trees;
 mod unary;
 
 use crate::context::{Cx, Lowered};
@@ -44,18 +50,34 @@ const fn onnx(
     OnnxOp { name: OpName { domain: "ai.onnx", op }, since, doc, lower }
 }
 
+/// A row of ONNX's domain of classical models.
+const fn ml(
+    op: &'static str,
+    since: &'static [i64],
+    doc: &'static str,
+    lower: fn(&mut Cx<'_, '_, '_>) -> Lowered,
+) -> OnnxOp {
+    OnnxOp { name: OpName { domain: "ai.onnx.ml", op }, since, doc, lower }
+}
+
 /// Every family.
 static FAMILIES: &[&[OnnxOp]] = &[
     arithmetic::BINARY,
     arithmetic::ROWS,
     cast::ROWS,
+    control::ROWS,
     conv::ROWS,
+    indexing::ROWS,
     linalg::ROWS,
     movement::ROWS,
     norm::ROWS,
     pool::ROWS,
+    quantize::ROWS,
+    recurrent::ROWS,
+    reduce::ROWS,
     shape::ROWS,
     source::ROWS,
+    trees::ROWS,
     unary::SCALAR,
     unary::ROWS,
 ];

@@ -1,7 +1,7 @@
 //! Elements in other places: transposes, slices, joins, padding.
 
 use super::{OnnxOp, onnx};
-use crate::context::{Cx, Lowered, normal_axes, normal_axis};
+use crate::context::{Cx, Lowered, normal_axis};
 use crate::refusal::unsupported;
 use nnc_ir::{Attr, Dim, ValueId, attrs};
 
@@ -297,12 +297,4 @@ fn space_to_depth(cx: &mut Cx) -> Lowered {
     let y = cx.transpose(y, &perm)?;
     let y = cx.reshape(y, &[n, c * b.clone() * b, oh, ow])?;
     cx.done(y)
-}
-
-/// Axes of an attribute, all of them where it is absent.
-pub(super) fn axes_or_all(cx: &Cx, name: &str, rank: usize) -> Lowered<Vec<usize>> {
-    match cx.attrs.ints(name)? {
-        Some(axes) => normal_axes(axes, rank),
-        None => Ok((0..rank).collect()),
-    }
 }
