@@ -28,16 +28,38 @@ fn lower_if(cx: &mut Cx) -> Lowered {
     let known = cx.content_of(cond).and_then(|c| c.first().and_then(Dim::as_const));
     let results = match known {
         Some(c) => cx.inline(branches[usize::from(c == 0)])?,
-        None => {
-            let cond = cx.reshape(cond, &[])?;
-            let then = cx.body(branches[0], &[], &mut |_, p| Ok(p.to_vec()));
-            let otherwise = cx.body(branches[1], &[], &mut |_, p| Ok(p.to_vec()));
-            let blocks = vec![then?.block, otherwise?.block];
-            cx.add_row(nnc_ir::ops::row("if"), attrs! {}, &[cond], blocks)?
-        }
+        None => choose(cx, cond, branches)?,
     };
     results.into_iter().enumerate().for_each(|(i, v)| cx.output(i, v));
     Ok(())
+}
+
+/// Either branch at run time.
+///
+/// Where the branches differ in rank, the condition asks whether a size is 1: it is how exporters write
+/// a squeeze of an axis of unknown size. The squeeze is then taken, which fails at run time if the
+/// size is another after all; a size fixed by the caller decides the condition at once.
+fn choose<'m>(cx: &mut Cx<'_, '_, 'm>, cond: ValueId, branches: [&'m Graph; 2]) -> Lowered<Vec<ValueId>> {
+    let then = cx.body(branches[0], &[], &mut |_, p| Ok(p.to_vec()));
+    let otherwise = cx.body(branches[1], &[], &mut |_, p| Ok(p.to_vec()));
+    let (then, otherwise) = (then?, otherwise?);
+    let rank = |v: &ValueId| cx.graph.ty(*v).as_tensor().map(nnc_ir::TensorType::rank);
+    let same_ranks = then.results.iter().map(rank).eq(otherwise.results.iter().map(rank));
+    if !same_ranks && asks_for_one(cx, cond) {
+        return cx.inline(branches[0]);
+    }
+    let cond = cx.reshape(cond, &[])?;
+    Ok(cx.add_row(nnc_ir::ops::row("if"), attrs! {}, &[cond], vec![then.block, otherwise.block])?)
+}
+
+/// Whether a condition compares a size with 1.
+fn asks_for_one(cx: &mut Cx, cond: ValueId) -> bool {
+    let Some([a, b]) = cx.graph.def_if(cond, "eq").and_then(|n| n.inputs.get(..2)).map(|i| [i[0], i[1]]) else {
+        return false;
+    };
+    let one = |d: Option<Vec<Dim>>| d.is_some_and(|d| d.iter().all(|d| d.is(1)));
+    let (a, b) = (cx.content_of(a), cx.content_of(b));
+    (a.is_some() && one(b.clone())) || (b.is_some() && one(a))
 }
 
 /// The type that covers both; sizes that differ become symbols.

@@ -12,6 +12,7 @@ mod pool;
 mod quantize;
 mod recurrent;
 mod reduce;
+mod resize;
 mod shape;
 mod source;
 mod trees;
@@ -75,6 +76,7 @@ static FAMILIES: &[&[OnnxOp]] = &[
     quantize::ROWS,
     recurrent::ROWS,
     reduce::ROWS,
+    resize::ROWS,
     shape::ROWS,
     source::ROWS,
     trees::ROWS,
