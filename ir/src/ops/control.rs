@@ -81,6 +81,11 @@ fn join(graph: &mut Graph, a: &Type, b: &Type, local: &BTreeSet<Sym>) -> Result<
     join_with(a, b, local, &mut || Dim::sym(graph.fresh_sym()))
 }
 
+/// The type that covers two containers: sizes inside that differ are `?`.
+pub(crate) fn cover(a: &Type, b: &Type) -> Result<Type, OpError> {
+    join_with(a, b, &BTreeSet::new(), &mut || Dim::named("?"))
+}
+
 fn join_with(
     a: &Type,
     b: &Type,

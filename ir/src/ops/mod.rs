@@ -21,7 +21,9 @@ mod spec;
 mod window;
 
 pub(crate) use check::unify;
+pub(crate) use control::cover;
 pub use elementwise::is_elementwise;
+pub(crate) use source::symbol;
 
 use crate::{AttrSpec, Attrs, Block, Builder, Graph, ScalarOp, TensorType, Type, ValueId};
 use nnc_tensor::{Dim, Sym, Tensor, Value};
@@ -86,6 +88,11 @@ pub type RunBlock<'a> = dyn Fn(usize, &[Value]) -> Result<Vec<Value>, OpError> +
 pub type Decompose = fn(&mut Builder, &Attrs, &[ValueId]) -> Result<Vec<ValueId>, OpError>;
 
 impl OpRow {
+    /// Its nodes have bodies.
+    pub fn has_bodies(&self) -> bool {
+        matches!(self.name, "if" | "loop")
+    }
+
     /// Refuses attributes that are missing, unknown or of another kind.
     pub fn check_attrs(&self, attrs: &Attrs) -> Result<(), OpError> {
         for spec in self.attrs {
@@ -242,16 +249,4 @@ pub fn row(name: &str) -> &'static OpRow {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_complete_and_unique() {
-        let mut seen = std::collections::BTreeSet::new();
-        for r in all() {
-            assert!(seen.insert(r.name), "{} twice", r.name);
-            assert!(!r.doc.is_empty(), "{} has no document", r.name);
-            assert!(r.attrs.is_sorted_by_key(|a| a.name), "attributes of {} are not sorted", r.name);
-        }
-    }
-}
+mod tests;

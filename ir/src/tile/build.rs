@@ -23,6 +23,11 @@ impl OpenLoop {
         self.axis.local.dim()
     }
 
+    /// Relation of the turns.
+    pub fn turns(&self) -> Turns {
+        self.turns
+    }
+
     /// Carried values as the body sees them.
     pub fn carried(&self) -> Vec<Local> {
         self.carries.iter().map(|(_, inside)| *inside).collect()

@@ -14,10 +14,11 @@
 //! in one grid point or lane is not read by another one of the same loop.
 
 mod build;
+pub mod interp;
 mod print;
 mod verify;
 
-pub use build::KernelBuilder;
+pub use build::{KernelBuilder, OpenLoop};
 pub use verify::verify;
 
 use crate::{DType, Dim, ScalarOp, Sym};
