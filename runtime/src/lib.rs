@@ -1,1 +1,35 @@
 //! Runs compiled artifacts; holds no compiler.
+//!
+//! An [`Artifact`] is a compiled model in one file; a [`Session`] runs it.
+//!
+//! ```no_run
+//! use nnc_runtime::{Artifact, Session, Tensor};
+//! use std::sync::Arc;
+//!
+//! let artifact = Arc::new(Artifact::open("model.nnc")?);
+//! let mut session = Session::new(artifact);
+//! let x = Tensor::from_slice(&[1, 3], &[1.0f32, 2.0, 3.0])?;
+//! let outputs = session.run(&[("x", x.into())])?;
+//! println!("{:?}", outputs[0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Memory that is mapped, shared with threads or handed to machine code is touched in `os/`,
+//! `artifact/map.rs` and `exec/call.rs` alone; all else is safe Rust.
+#![deny(unsafe_code)]
+
+mod artifact;
+mod exec;
+mod os;
+mod pool;
+
+#[cfg(feature = "write")]
+pub use artifact::ArtifactWriter;
+pub use artifact::{Artifact, ArtifactError, ArtifactInfo, LoadOptions, WEIGHT_ALIGN, host_abi};
+pub use exec::{
+    OutputMem, Port, Profile, ProfileEvent, ProfileRow, RoutineFailure, RoutineFn, RunError, RunOptions,
+    Session, SessionOptions, TensorView,
+};
+pub use nnc_kernels::Isa;
+pub use nnc_tensor::{self as tensor, DType, Dim, MapKey, Tensor, Value};
+pub use pool::{Executor, Pool, default_threads};

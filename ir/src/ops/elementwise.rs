@@ -150,7 +150,7 @@ const fn content_of(op: ScalarOp) -> Option<Content> {
 
 /// Integer division rounds toward zero; expressions have floors. They agree where nothing is negative.
 fn divide(a: &Dim, b: &Dim) -> Option<Dim> {
-    let length = |d: &Dim| d.bounds(&|_| (Some(0), None)).0.is_some_and(|l| l >= 0);
+    let length = |d: &Dim| d.at_least(0, &|_| nnc_tensor::Range::length());
     match (a.as_const(), b.as_const()) {
         (Some(x), Some(y)) => x.checked_div(y).map(Dim::int),
         (_, Some(y)) if y > 0 && length(a) => Some(a.floor_div(b)),
@@ -205,6 +205,6 @@ fn complex(op: ScalarOp, a: &[f64], b: &[f64]) -> [f64; 2] {
 }
 
 /// `true` where an operator's only use of its operands is element by element.
-pub(crate) fn is_elementwise(row: &OpRow) -> bool {
+pub fn is_elementwise(row: &OpRow) -> bool {
     row.scalar.is_some() || matches!(row.name, "select" | "cast" | "bitcast")
 }

@@ -1,0 +1,281 @@
+//! The argument structs: what each contract's words are, slot by slot.
+//!
+//! Every field is one 64-bit word, in the order of the fields, so that generated code writes slot
+//! `i` at byte `8 * i`. Counts and strides are in elements. A float travels in the low half of its
+//! word ([`f32_word`]). Unless a struct says otherwise, a pointer needs only the alignment of its
+//! element and output may not overlap an input except by being the very same tile.
+
+/// The word that carries a float.
+pub const fn f32_word(value: f32) -> u64 {
+    value.to_bits() as u64
+}
+
+/// The float that a word carries.
+pub const fn word_f32(word: u64) -> f32 {
+    f32::from_bits(word as u32)
+}
+
+/// Flag: the output is added to, not overwritten.
+pub const ACCUM: i64 = 1 << 0;
+/// Flag: a bias per column is added.
+pub const BIAS: i64 = 1 << 1;
+/// Flag: a residual of the output's shape is added.
+pub const RESIDUAL: i64 = 1 << 2;
+/// Flag: the result is clamped to `[lo, hi]`; NaN stays NaN.
+pub const CLAMP: i64 = 1 << 3;
+/// Flag: the sum is multiplied by a scale per column.
+pub const SCALE: i64 = 1 << 4;
+
+/// `f32_gemm`: matrix product with packed B and a fused epilogue. See the family for the formula.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct GemmArgs {
+    /// Slot 0: C, row-major.
+    pub c: *mut f32,
+    /// Slot 1: row stride of C.
+    pub ldc: i64,
+    /// Slot 2: rows, any count.
+    pub m: i64,
+    /// Slot 3: columns, any count.
+    pub n: i64,
+    /// Slot 4: null, or the pointers to the rows of A: row `r` of tap `t` is
+    /// `rows[t * rows_stride + r]`, `kc` contiguous elements.
+    pub rows: *const *const f32,
+    /// Slot 5: pointers from one tap to the next.
+    pub rows_stride: i64,
+    /// Slot 6: A where `rows` is null; then `taps` is 1.
+    pub a: *const f32,
+    /// Slot 7: row stride of A.
+    pub lda: i64,
+    /// Slot 8: taps.
+    pub taps: i64,
+    /// Slot 9: inner elements of one tap.
+    pub kc: i64,
+    /// Slot 10: B in panels of 16 columns: element (k, j) at `(j / 16) * b_panel_stride + k * 16 +
+    /// j % 16`; the last panel is padded to 16 columns.
+    pub b: *const f32,
+    /// Slot 11: elements from one panel to the next.
+    pub b_panel_stride: i64,
+    /// Slot 12: [`ACCUM`], [`BIAS`], [`RESIDUAL`], [`CLAMP`], [`SCALE`].
+    pub flags: i64,
+    /// Slot 13: bias, `n` elements.
+    pub bias: *const f32,
+    /// Slot 14: scale, `n` elements.
+    pub scale: *const f32,
+    /// Slot 15: residual, row-major; may be C itself.
+    pub residual: *const f32,
+    /// Slot 16: row stride of the residual.
+    pub ld_residual: i64,
+    /// Slot 17: lower bound, a float word.
+    pub lo: u64,
+    /// Slot 18: upper bound, a float word.
+    pub hi: u64,
+}
+
+/// `f32_pack_b`: packs a K×N matrix into panels of 16 columns, the last padded with zeros.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct PackBArgs {
+    /// Slot 0: the panels.
+    pub dst: *mut f32,
+    /// Slot 1: element (0, 0).
+    pub src: *const f32,
+    /// Slot 2: K.
+    pub k: i64,
+    /// Slot 3: N.
+    pub n: i64,
+    /// Slot 4: elements from k to k + 1.
+    pub k_stride: i64,
+    /// Slot 5: elements from column to column.
+    pub n_stride: i64,
+    /// Slot 6: elements from panel to panel of `dst`.
+    pub dst_panel_stride: i64,
+}
+
+/// `f32_dwconv`: one output row of a channels-last depthwise convolution.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct DwconvArgs {
+    /// Slot 0: the output row.
+    pub out: *mut f32,
+    /// Slot 1: elements from output pixel to output pixel.
+    pub out_pixel_stride: i64,
+    /// Slot 2: the image's pixel (0, 0).
+    pub x: *const f32,
+    /// Slot 3: elements from image row to image row.
+    pub x_row_stride: i64,
+    /// Slot 4: elements from pixel to pixel.
+    pub x_pixel_stride: i64,
+    /// Slot 5: image height.
+    pub h: i64,
+    /// Slot 6: image width.
+    pub w: i64,
+    /// Slot 7: channels.
+    pub c_n: i64,
+    /// Slot 8: output pixels.
+    pub ow_n: i64,
+    /// Slot 9: image row of tap row 0; may lie outside.
+    pub ih0: i64,
+    /// Slot 10: kernel height.
+    pub kh: i64,
+    /// Slot 11: kernel width.
+    pub kw: i64,
+    /// Slot 12: horizontal stride.
+    pub stride_w: i64,
+    /// Slot 13: padding on the left.
+    pub pad_w: i64,
+    /// Slot 14: vertical dilation.
+    pub dil_h: i64,
+    /// Slot 15: horizontal dilation.
+    pub dil_w: i64,
+    /// Slot 16: weights, `kh * kw` taps of `c_n` channels.
+    pub weights: *const f32,
+    /// Slot 17: elements from tap to tap.
+    pub w_tap_stride: i64,
+    /// Slot 18: bias per channel, or null.
+    pub bias: *const f32,
+    /// Slot 19: [`CLAMP`].
+    pub flags: i64,
+    /// Slot 20: lower bound, a float word.
+    pub lo: u64,
+    /// Slot 21: upper bound, a float word.
+    pub hi: u64,
+}
+
+/// `f32_pool`: one output row of a channels-last pooling window.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct PoolArgs {
+    /// Slot 0: the output row.
+    pub out: *mut f32,
+    /// Slot 1: elements from output pixel to output pixel.
+    pub out_pixel_stride: i64,
+    /// Slot 2: the image's pixel (0, 0).
+    pub x: *const f32,
+    /// Slot 3: elements from image row to image row.
+    pub x_row_stride: i64,
+    /// Slot 4: elements from pixel to pixel.
+    pub x_pixel_stride: i64,
+    /// Slot 5: image height.
+    pub h: i64,
+    /// Slot 6: image width.
+    pub w: i64,
+    /// Slot 7: channels.
+    pub c_n: i64,
+    /// Slot 8: output pixels.
+    pub ow_n: i64,
+    /// Slot 9: image row of window row 0; may lie outside.
+    pub ih0: i64,
+    /// Slot 10: window height.
+    pub kh: i64,
+    /// Slot 11: window width.
+    pub kw: i64,
+    /// Slot 12: horizontal stride.
+    pub stride_w: i64,
+    /// Slot 13: padding on the left.
+    pub pad_w: i64,
+    /// Slot 14: vertical dilation.
+    pub dil_h: i64,
+    /// Slot 15: horizontal dilation.
+    pub dil_w: i64,
+    /// Slot 16: [`POOL_MAX`], [`POOL_MEAN`], [`POOL_MEAN_PADDED`].
+    pub kind: i64,
+    /// Slot 17: padding on the right, for [`POOL_MEAN_PADDED`].
+    pub pad_right: i64,
+    /// Slot 18: padding at the bottom, for [`POOL_MEAN_PADDED`].
+    pub pad_bottom: i64,
+}
+
+/// The greatest element; NaN if any is; -inf if the window lies outside.
+pub const POOL_MAX: i64 = 0;
+/// The mean of the elements inside the image; 0 if there are none.
+pub const POOL_MEAN: i64 = 1;
+/// The sum of the elements inside the image over the count of those inside image or padding.
+pub const POOL_MEAN_PADDED: i64 = 2;
+
+/// `f32_softmax`: rows of softmax or log-softmax with scale, additive mask and causal limit.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct SoftmaxArgs {
+    /// Slot 0: output rows; may be `src`.
+    pub dst: *mut f32,
+    /// Slot 1: input rows.
+    pub src: *const f32,
+    /// Slot 2: rows.
+    pub rows: i64,
+    /// Slot 3: columns.
+    pub n: i64,
+    /// Slot 4: elements from output row to output row.
+    pub dst_row_stride: i64,
+    /// Slot 5: elements from input row to input row.
+    pub src_row_stride: i64,
+    /// Slot 6: 0 softmax, 1 log-softmax.
+    pub mode: i64,
+    /// Slot 7: factor of the input, a float word.
+    pub scale: u64,
+    /// Slot 8: mask added after the factor, or null.
+    pub mask: *const f32,
+    /// Slot 9: elements from mask row to mask row (0: one row for all).
+    pub mask_row_stride: i64,
+    /// Slot 10: columns that row 0 sees; the others are left out and written as 0.
+    pub valid_n0: i64,
+    /// Slot 11: further columns that each next row sees.
+    pub valid_step: i64,
+}
+
+/// `f32_norm`: rows of layer or RMS normalization.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct NormArgs {
+    /// Slot 0: output rows; may be `src`.
+    pub dst: *mut f32,
+    /// Slot 1: input rows.
+    pub src: *const f32,
+    /// Slot 2: rows.
+    pub rows: i64,
+    /// Slot 3: columns.
+    pub n: i64,
+    /// Slot 4: elements from output row to output row.
+    pub dst_row_stride: i64,
+    /// Slot 5: elements from input row to input row.
+    pub src_row_stride: i64,
+    /// Slot 6: factor per column, or null.
+    pub gamma: *const f32,
+    /// Slot 7: addend per column, or null.
+    pub beta: *const f32,
+    /// Slot 8: epsilon, a float word.
+    pub eps: u64,
+    /// Slot 9: 0 layer norm, 1 RMS norm.
+    pub mode: i64,
+    /// Slot 10: the mean of each row, or null (RMS norm writes 0).
+    pub mean_out: *mut f32,
+    /// Slot 11: the inverse standard deviation (or RMS) of each row, or null.
+    pub inv_std_out: *mut f32,
+}
+
+/// Unary functions and conversions over a contiguous tile; `dst` may be `src` where the element
+/// sizes agree. Pointers are to the contract's own element types.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct UnaryArgs {
+    /// Slot 0: output.
+    pub dst: *mut u8,
+    /// Slot 1: input.
+    pub src: *const u8,
+    /// Slot 2: elements.
+    pub n: i64,
+}
+
+/// Binary functions over contiguous tiles; `dst` may be `a` or `b`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct BinaryArgs {
+    /// Slot 0: output.
+    pub dst: *mut u8,
+    /// Slot 1: first operand.
+    pub a: *const u8,
+    /// Slot 2: second operand.
+    pub b: *const u8,
+    /// Slot 3: elements.
+    pub n: i64,
+}

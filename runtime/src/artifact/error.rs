@@ -1,0 +1,95 @@
+//! Why an artifact cannot be loaded or written.
+
+use std::path::{Path, PathBuf};
+
+/// Why an artifact cannot be loaded or written.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    /// The operating system refused.
+    #[error("cannot {action} \"{}\": {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Memory for code given as bytes.
+    #[error("cannot map the code: {0}")]
+    Map(std::io::Error),
+    /// Another kind of file.
+    #[error("this is no nnc artifact: it does not start with \"nncA\"")]
+    NotAnArtifact,
+    /// Written in another major format.
+    #[error("the artifact has format {found}, written by nnc {writer}; this runtime reads format {expected}")]
+    Version {
+        /// The file's major version.
+        found: u16,
+        /// This library's.
+        expected: u16,
+        /// Version of the writer.
+        writer: String,
+    },
+    /// The file ends early or is longer than it says.
+    #[error("the artifact is incomplete: it says it has {expected} bytes, found {found}")]
+    Length {
+        /// By the header.
+        expected: u64,
+        /// By the file system.
+        found: u64,
+    },
+    /// A part lies outside the file, or is missing or doubled.
+    #[error("the artifact is damaged: {0}")]
+    Damaged(&'static str),
+    /// The bytes of a section are not those that were written.
+    #[error("the artifact is damaged: the checksum of its {0} is wrong")]
+    Checksum(&'static str),
+    /// A section cannot be decoded.
+    #[error("the artifact is damaged: its {0} cannot be decoded")]
+    Decode(&'static str),
+    /// An index, offset or size of the plan is wrong.
+    #[error("the artifact's plan is not valid: {0}")]
+    Plan(String),
+    /// For another kind of CPU.
+    #[error("the artifact was compiled for {target}; this CPU is {host}")]
+    Target {
+        /// The artifact's target.
+        target: String,
+        /// This CPU's architecture.
+        host: &'static str,
+    },
+    /// For another operating system's calling convention.
+    #[error("the artifact follows the calling convention \"{found}\"; this system's is \"{expected}\"")]
+    Abi {
+        /// The artifact's.
+        found: String,
+        /// This system's.
+        expected: &'static str,
+    },
+    /// The CPU lacks instructions.
+    #[error("the artifact was compiled for {target}; this CPU lacks {}", missing.join(", "))]
+    Features {
+        /// The artifact's target.
+        target: String,
+        /// What the CPU lacks.
+        missing: Vec<String>,
+    },
+    /// No kernel serves a contract.
+    #[error("this runtime has no kernel \"{name}\" version {version} for this CPU")]
+    Kernel {
+        /// The contract's name.
+        name: String,
+        /// Its version.
+        version: u32,
+    },
+    /// A routine is not part of this build.
+    #[error("this runtime has no routine \"{0}\"; it may belong to a feature that is off")]
+    Routine(String),
+}
+
+impl ArtifactError {
+    pub(crate) fn io(action: &'static str, path: &Path, source: std::io::Error) -> ArtifactError {
+        ArtifactError::Io { action, path: path.to_path_buf(), source }
+    }
+}

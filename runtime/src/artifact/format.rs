@@ -1,0 +1,120 @@
+//! The artifact file: header, section table, sections. All numbers are little-endian.
+//!
+//! ```text
+//!  0  4  "nncA"
+//!  4  2  major version: readers refuse another one
+//!  6  2  minor version: readers ignore sections they do not know
+//!  8 24  version of the writer, UTF-8, zero-padded (the same place in every major version)
+//! 32  8  length of the file
+//! 40  4  number of sections
+//! 44  4  zero
+//! 48  8  checksum of header and section table, this field taken as zero
+//! 56 32  per section: kind (4), zero (4), offset (8), length (8), checksum (8)
+//! ```
+//!
+//! Checksums are XXH3 with 64 bits. Info and plan are postcard; the code is machine code that needs
+//! no relocation; the weights are what [`Place::Constant`](nnc_tensor::plan::Place) points into.
+//! A string constant is stored element by element as a length (4 bytes) and its bytes.
+
+use serde::{Deserialize, Serialize};
+
+/// The first four bytes.
+pub(crate) const MAGIC: [u8; 4] = *b"nncA";
+/// Major version that this library reads and writes.
+pub(crate) const MAJOR: u16 = 1;
+/// Minor version that this library writes.
+#[cfg(feature = "write")]
+pub(crate) const MINOR: u16 = 0;
+/// Bytes before the section table.
+pub(crate) const HEADER_LEN: usize = 56;
+/// Bytes of one row of the section table.
+pub(crate) const ENTRY_LEN: usize = 32;
+/// Where the header's checksum is.
+pub(crate) const CHECKSUM_AT: usize = 48;
+/// Bytes for the writer's version.
+pub(crate) const WRITER_LEN: usize = 24;
+/// More sections than any minor version will have.
+pub(crate) const MAX_SECTIONS: usize = 64;
+/// Code and weights start at multiples of this.
+#[cfg(feature = "write")]
+pub(crate) const PAGE: u64 = 4096;
+/// Constants start at multiples of this within the weights.
+pub const WEIGHT_ALIGN: u64 = 64;
+
+/// What a section holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub(crate) enum SectionKind {
+    /// [`ArtifactInfo`].
+    Info = 1,
+    /// The plan.
+    Plan = 2,
+    /// Machine code.
+    Code = 3,
+    /// Constants.
+    Weights = 4,
+}
+
+impl SectionKind {
+    /// The kinds that every artifact has.
+    pub(crate) const ALL: [SectionKind; 4] =
+        [SectionKind::Info, SectionKind::Plan, SectionKind::Code, SectionKind::Weights];
+
+    /// The name in messages.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            SectionKind::Info => "info",
+            SectionKind::Plan => "plan",
+            SectionKind::Code => "code",
+            SectionKind::Weights => "weights",
+        }
+    }
+}
+
+/// One row of the section table.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Section {
+    /// A [`SectionKind`], or one from a later minor version.
+    pub(crate) kind: u32,
+    /// Bytes from the start of the file.
+    pub(crate) offset: u64,
+    /// Bytes.
+    pub(crate) len: u64,
+    /// Of its bytes.
+    pub(crate) checksum: u64,
+}
+
+/// Checksum of a section.
+pub(crate) fn checksum(bytes: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(bytes)
+}
+
+/// Where an artifact comes from and what it needs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ArtifactInfo {
+    /// The model's name.
+    pub model: String,
+    /// The precision class it was compiled for: `f32`, `bf16`.
+    pub precision: String,
+    /// Version of the compiler.
+    pub writer: String,
+    /// Name of the target: `x86-64-v3`, `aarch64`; empty where the artifact holds no machine code.
+    pub target: String,
+    /// Calling convention of the code, as [`host_abi`] names it.
+    pub abi: String,
+    /// What the CPU must have, by the names of Rust's `target_feature`: `avx2`, `fma`.
+    pub features: Vec<String>,
+    /// Hash of the options of the compilation.
+    pub options_hash: u64,
+    /// Hash of the model file.
+    pub model_hash: u64,
+}
+
+/// The name of the calling convention that compiled code must follow on this system.
+pub fn host_abi() -> &'static str {
+    match (cfg!(windows), cfg!(target_arch = "x86_64")) {
+        (true, true) => "windows-x64",
+        (false, true) => "sysv",
+        _ => "standard",
+    }
+}

@@ -1,0 +1,15 @@
+//! Artifacts: compiled models in one file.
+
+mod error;
+mod format;
+mod header;
+mod map;
+mod read;
+#[cfg(feature = "write")]
+mod write;
+
+pub use error::ArtifactError;
+pub use format::{ArtifactInfo, WEIGHT_ALIGN, host_abi};
+pub use read::{Artifact, LoadOptions};
+#[cfg(feature = "write")]
+pub use write::ArtifactWriter;

@@ -1,0 +1,188 @@
+//! Loads artifacts. What a loaded artifact refers to has been checked: header, sections, plan, the
+//! CPU's features, kernels and routines. Machine code itself is trusted, as a shared library's is.
+
+use super::error::ArtifactError;
+use super::format::{ArtifactInfo, SectionKind, host_abi};
+use super::header::Header;
+use super::map::{Code, Image};
+use crate::exec::{PlanFault, Program, RoutineFn, Surroundings, check, find_routine};
+use crate::os::{host_architecture, missing_features};
+use nnc_kernels::{Isa, KernelFn, lookup_on};
+use nnc_tensor::plan::{Contract, Plan};
+use nnc_tensor::{Bytes, plan};
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+
+/// How an artifact is loaded.
+#[derive(Clone, Copy, Default)]
+pub struct LoadOptions<'a> {
+    /// Use kernels of this instruction set and those it implies only.
+    pub isa: Option<Isa>,
+    /// Routines of the application by name, found before the library's own.
+    pub routines: &'a [(&'a str, RoutineFn)],
+    /// Check the weights too; reads all of them.
+    pub check_weights: bool,
+}
+
+/// A compiled model, ready for sessions to run. Share it in an [`Arc`](std::sync::Arc).
+pub struct Artifact {
+    info: ArtifactInfo,
+    plan: Plan,
+    program: Program,
+    table: Vec<KernelFn>,
+    code: Code,
+    image: Image,
+    weights: Range<usize>,
+}
+
+impl Artifact {
+    /// Maps and checks an artifact, its weights' checksum excepted.
+    pub fn open(path: impl AsRef<Path>) -> Result<Artifact, ArtifactError> {
+        Artifact::open_with(path, &LoadOptions::default())
+    }
+
+    /// [`Artifact::open`] that also reads and checks the weights.
+    pub fn open_checked(path: impl AsRef<Path>) -> Result<Artifact, ArtifactError> {
+        Artifact::open_with(path, &LoadOptions { check_weights: true, ..LoadOptions::default() })
+    }
+
+    /// Maps and checks an artifact.
+    pub fn open_with(path: impl AsRef<Path>, options: &LoadOptions<'_>) -> Result<Artifact, ArtifactError> {
+        let path = path.as_ref();
+        let file = File::open(path).map_err(|e| ArtifactError::io("open", path, e))?;
+        let len = file.metadata().map_err(|e| ArtifactError::io("open", path, e))?.len();
+        if len == 0 {
+            // An empty file cannot be mapped.
+            return Err(ArtifactError::NotAnArtifact);
+        }
+        let image = Image::map(&file, path)?;
+        load(image, options, |_, range| Code::map(&file, path, range.start as u64, range.len()))
+    }
+
+    /// Loads an artifact from memory; its code is copied to executable pages.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Artifact, ArtifactError> {
+        Artifact::from_bytes_with(bytes, &LoadOptions::default())
+    }
+
+    /// Loads an artifact from memory.
+    pub fn from_bytes_with(bytes: Vec<u8>, options: &LoadOptions<'_>) -> Result<Artifact, ArtifactError> {
+        let image = Image::from_bytes(bytes).ok_or_else(|| ArtifactError::Map(out_of_memory()))?;
+        load(image, options, |image, range| Code::copy(&image.bytes()[range]))
+    }
+
+    /// Where the artifact comes from and what it needs.
+    pub fn info(&self) -> &ArtifactInfo {
+        &self.info
+    }
+
+    /// The plan as it is stored.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
+    }
+
+    pub(crate) fn table(&self) -> &[KernelFn] {
+        &self.table
+    }
+
+    pub(crate) fn code(&self) -> &[u8] {
+        self.code.bytes()
+    }
+
+    pub(crate) fn weights(&self) -> &[u8] {
+        &self.image.bytes()[self.weights.clone()]
+    }
+
+    /// A range of the weights as memory that tensors share.
+    pub(crate) fn shared_weights(&self, range: Range<usize>) -> Option<Bytes> {
+        let start = self.weights.start;
+        Bytes::shared(self.image.owner(), start + range.start..start + range.end)
+    }
+}
+
+impl std::fmt::Debug for Artifact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Artifact").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+fn out_of_memory() -> std::io::Error {
+    std::io::ErrorKind::OutOfMemory.into()
+}
+
+fn load(
+    image: Image,
+    options: &LoadOptions<'_>,
+    map_code: impl FnOnce(&Image, Range<usize>) -> Result<Code, ArtifactError>,
+) -> Result<Artifact, ArtifactError> {
+    let file = image.bytes();
+    let header = Header::read(file)?;
+    let section = |kind| {
+        let bytes = &file[header.range(kind)];
+        header.verify(kind, bytes).map(|()| bytes)
+    };
+    let info: ArtifactInfo = decode(section(SectionKind::Info)?, "info")?;
+    check_target(&info)?;
+    let plan: Plan = decode(section(SectionKind::Plan)?, "plan")?;
+    let code_len = section(SectionKind::Code)?.len();
+    let weights = header.range(SectionKind::Weights);
+    if options.check_weights {
+        section(SectionKind::Weights)?;
+    }
+    let around = Surroundings {
+        code_len,
+        weights: &file[weights.clone()],
+        routines: &|name| find_routine(name, options.routines),
+    };
+    let program = check(&plan, &around).map_err(|fault| match fault {
+        PlanFault::Wrong(message) => ArtifactError::Plan(message),
+        PlanFault::Routine(name) => ArtifactError::Routine(name),
+    })?;
+    let table = bind_kernels(&plan.contracts, options.isa)?;
+    let code = map_code(&image, header.range(SectionKind::Code))?;
+    Ok(Artifact { info, plan, program, table, code, image, weights })
+}
+
+fn decode<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8], name: &'static str) -> Result<T, ArtifactError> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(ArtifactError::Decode(name)),
+    }
+}
+
+fn check_target(info: &ArtifactInfo) -> Result<(), ArtifactError> {
+    if info.target.is_empty() {
+        return Ok(());
+    }
+    let host = host_architecture();
+    let rest = info.target.strip_prefix(host);
+    if !rest.is_some_and(|r| r.is_empty() || r.starts_with(['-', '+'])) {
+        return Err(ArtifactError::Target { target: info.target.clone(), host });
+    }
+    if info.abi != host_abi() {
+        return Err(ArtifactError::Abi { found: info.abi.clone(), expected: host_abi() });
+    }
+    let missing = missing_features(&info.features);
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(ArtifactError::Features { target: info.target.clone(), missing })
+    }
+}
+
+/// The best kernel for each contract among those that the CPU has and `limit` allows.
+fn bind_kernels(contracts: &[Contract], limit: Option<Isa>) -> Result<Vec<KernelFn>, ArtifactError> {
+    let mut available = Isa::available().to_vec();
+    if let Some(limit) = limit {
+        available.retain(|isa| limit.implied().contains(isa));
+    }
+    let row = |c: &plan::Contract| match lookup_on(&c.name, c.version, &available) {
+        Some(row) => Ok(row.func),
+        None => Err(ArtifactError::Kernel { name: c.name.clone(), version: c.version }),
+    };
+    contracts.iter().map(row).collect()
+}

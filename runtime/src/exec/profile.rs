@@ -1,0 +1,152 @@
+//! Where a run's time goes: events in order, a table by kernel, a trace for Chrome's viewer.
+
+use serde::Serialize;
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::time::Instant;
+
+/// One executed step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ProfileEvent {
+    /// Number of the step at the plan's top level.
+    pub step: usize,
+    /// The node of the model; empty for copies.
+    pub node: String,
+    /// Kernel or routine.
+    pub kernel: String,
+    /// Nanoseconds from the profile's making to the step's begin.
+    pub start_ns: u64,
+    /// Nanoseconds that the step took.
+    pub duration_ns: u64,
+    /// Bytes of all its buffers.
+    pub bytes: u64,
+}
+
+/// The events of one node and kernel together.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ProfileRow {
+    /// The node of the model.
+    pub node: String,
+    /// Kernel or routine.
+    pub kernel: String,
+    /// Number of events.
+    pub calls: u64,
+    /// Nanoseconds of all calls.
+    pub total_ns: u64,
+    /// Bytes of all calls.
+    pub bytes: u64,
+    /// Part of the time of all rows, from 0 to 1.
+    pub share: f64,
+}
+
+/// The times of the steps of one or more runs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Profile {
+    /// In the order of execution.
+    pub events: Vec<ProfileEvent>,
+    #[serde(skip)]
+    epoch: Instant,
+}
+
+impl Default for Profile {
+    fn default() -> Profile {
+        Profile { events: Vec::new(), epoch: Instant::now() }
+    }
+}
+
+impl Profile {
+    /// Records a step that began at `start` and ends now.
+    pub(crate) fn record(&mut self, step: usize, node: &str, kernel: &str, start: Instant, bytes: u64) {
+        let ns = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+        self.events.push(ProfileEvent {
+            step,
+            node: node.to_owned(),
+            kernel: kernel.to_owned(),
+            start_ns: ns(start.saturating_duration_since(self.epoch)),
+            duration_ns: ns(start.elapsed()),
+            bytes,
+        });
+    }
+
+    /// One row per node and kernel, the slowest first.
+    pub fn table(&self) -> Vec<ProfileRow> {
+        let mut rows: Vec<ProfileRow> = Vec::new();
+        let mut index: HashMap<(&str, &str), usize> = HashMap::new();
+        let total: u64 = self.events.iter().map(|e| e.duration_ns).sum();
+        for e in &self.events {
+            let at = *index.entry((&e.node, &e.kernel)).or_insert_with(|| {
+                let (node, kernel) = (e.node.clone(), e.kernel.clone());
+                rows.push(ProfileRow { node, kernel, calls: 0, total_ns: 0, bytes: 0, share: 0.0 });
+                rows.len() - 1
+            });
+            rows[at].calls += 1;
+            rows[at].total_ns += e.duration_ns;
+            rows[at].bytes += e.bytes;
+        }
+        for row in &mut rows {
+            row.share = row.total_ns as f64 / total.max(1) as f64;
+        }
+        rows.sort_by_key(|r| std::cmp::Reverse(r.total_ns));
+        rows
+    }
+
+    /// The events in the Trace Event Format, which chrome://tracing and Perfetto read.
+    pub fn chrome_trace(&self) -> String {
+        let mut out = String::from("[");
+        for (i, e) in self.events.iter().enumerate() {
+            let sep = if i == 0 { "\n" } else { ",\n" };
+            let name = quoted(&e.kernel);
+            let (start, duration) = (micros(e.start_ns), micros(e.duration_ns));
+            let args = format!("{{\"node\":{},\"step\":{},\"bytes\":{}}}", quoted(&e.node), e.step, e.bytes);
+            // Writing to a string cannot fail.
+            let _ = write!(
+                out,
+                "{sep}{{\"name\":{name},\"ph\":\"X\",\"pid\":1,\"tid\":1,\"ts\":{start},\"dur\":{duration},\"args\":{args}}}"
+            );
+        }
+        out.push_str("\n]\n");
+        out
+    }
+}
+
+fn micros(ns: u64) -> String {
+    format!("{}.{:03}", ns / 1000, ns % 1000)
+}
+
+/// A JSON string.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            c if c < ' ' => {
+                // Writing to a string cannot fail.
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_joins_calls_and_the_trace_is_json() {
+        let mut p = Profile::default();
+        for (node, ns) in [("a", 1500), ("b\"\n", 5000), ("a", 2500)] {
+            let kernel = "k".to_owned();
+            let (node, bytes) = (node.to_owned(), 8);
+            p.events.push(ProfileEvent { step: 0, node, kernel, start_ns: 0, duration_ns: ns, bytes });
+        }
+        let table = p.table();
+        assert_eq!(table[0].node, "b\"\n");
+        assert_eq!((table[1].calls, table[1].total_ns, table[1].bytes), (2, 4000, 16));
+        let trace = p.chrome_trace();
+        assert!(trace.contains("\"node\":\"b\\\"\\u000a\"") && trace.contains("\"dur\":1.500"), "{trace}");
+    }
+}
