@@ -10,7 +10,6 @@ mod legalize;
 mod lower;
 mod pass;
 mod pipeline;
-mod program;
 #[cfg(test)]
 mod proof;
 mod rules;
@@ -18,4 +17,3 @@ mod rules;
 pub use lower::{LowerError, lower};
 pub use pass::{Event, Pass, Report, Target};
 pub use pipeline::{PIPELINE, optimize};
-pub use program::{Packing, PanelAxis, Program, Weight};

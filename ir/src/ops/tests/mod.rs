@@ -14,6 +14,7 @@ mod pool;
 mod recurrent;
 mod reduce;
 
+use crate::text::{parse, print};
 use crate::{Attr, Attrs, Builder, DType, Dim, Graph, Interpreter, Tensor, Type, Value, ValueId};
 
 struct Case {
@@ -98,7 +99,15 @@ fn attempt(c: &Case, fixed: bool, decomposed: bool) -> Result<Vec<Tensor>, Strin
     let results = results.map_err(|e| e.0)?;
     let body = g.body();
     g.block_mut(body).results = results;
-    run(&g, &c.inputs)
+    crate::verify(&g).map_err(|e| format!("{e:?}"))?;
+    run(&reread(&g)?, &c.inputs)
+}
+
+/// The graph after printing and parsing.
+fn reread(g: &Graph) -> Result<Graph, String> {
+    let (text, data) = print(g);
+    let again = parse(&text, &data).map_err(|e| format!("{e} in\n{text}"))?;
+    if print(&again) == (text, data) { Ok(again) } else { Err("the text changes when printed again".into()) }
 }
 
 fn check(cases: Vec<Case>) {
