@@ -16,6 +16,7 @@ pub const PIPELINE: &[Pass] = &[
     raise::norms::PASS,
     raise::attention::PASS,
     clean::PASS,
+    fold::pads::PASS,
     fold::affine::PASS,
     clean::PASS,
     layout::PASS,
