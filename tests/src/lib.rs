@@ -2,4 +2,5 @@
 #![cfg(test)]
 
 mod compare;
+mod models;
 mod operators;
