@@ -2,6 +2,7 @@
 
 use super::block::{Shape, multiply};
 use super::tile::{Tile, run, run_row};
+use crate::args::GemmArgs;
 use crate::simd::Avx2;
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -16,7 +17,7 @@ unsafe fn row<const NP: usize>(tile: &Tile) {
     unsafe { run_row::<Avx2, NP>(tile) }
 }
 
-const SHAPES: &[Shape] = &[
+const SHAPES: &[Shape<GemmArgs>] = &[
     Shape { panels: 1, tiles: &[row::<1>] },
     Shape { panels: 2, tiles: &[tile::<1, 2>, tile::<2, 2>] },
     Shape {

@@ -5,6 +5,7 @@
 
 use super::block::{Shape, multiply};
 use super::tile::{Tile, run, run_row};
+use crate::args::GemmArgs;
 use crate::simd::Avx512;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
@@ -35,7 +36,7 @@ macro_rules! up_to_8 {
     };
 }
 
-const SHAPES: &[Shape] = &[
+const SHAPES: &[Shape<GemmArgs>] = &[
     Shape { panels: 2, tiles: &[row::<2>] },
     Shape {
         panels: 4,

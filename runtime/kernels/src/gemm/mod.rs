@@ -17,7 +17,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod block;
+pub(crate) mod block;
 mod portable;
 mod tile;
 

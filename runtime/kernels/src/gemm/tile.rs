@@ -1,26 +1,31 @@
 //! One tile: MR rows by NP panels of C, held in registers over the whole of K.
 
+use super::block::{self, Product};
 use crate::args::{ACCUM, BIAS, CLAMP, GemmArgs, RESIDUAL, SCALE, word_f32};
 use crate::simd::{F32x16, LANES};
 
-/// A tile's place in the product.
-pub(super) struct Tile<'a> {
-    /// The whole product.
-    pub(super) args: &'a GemmArgs,
-    /// Pointers to the tile's rows of A, tap 0.
-    pub(super) rows: *const *const f32,
-    /// First row.
-    pub(super) row: usize,
-    /// First column.
-    pub(super) column: usize,
-    /// Columns that exist, at most 16 a panel.
-    pub(super) columns: usize,
-    /// First panel of B.
-    pub(super) b: *const f32,
-}
+/// A tile of an `f32_gemm`.
+pub(super) type Tile<'a> = block::Tile<'a, GemmArgs>;
 
-/// Computes a tile of fixed rows and panels.
-pub(super) type TileFn = unsafe fn(&Tile);
+impl Product for GemmArgs {
+    type Element = f32;
+
+    fn size(&self) -> (usize, usize) {
+        (self.m.max(0) as usize, self.n.max(0) as usize)
+    }
+
+    fn panel_len(&self) -> usize {
+        (self.taps.max(0) * self.kc.max(0)) as usize * LANES * size_of::<f32>()
+    }
+
+    fn row_pointers(&self) -> *const *const f32 {
+        self.rows
+    }
+
+    fn row(&self, r: usize) -> *const f32 {
+        self.a.wrapping_offset(r as isize * self.lda as isize)
+    }
+}
 
 /// Cache lines that a tile prefetches ahead of its use of B, over all its panels.
 const LINES_AHEAD: usize = 64;
@@ -44,8 +49,11 @@ impl Tile<'_> {
     /// The tile's panels at row `k` of B.
     #[inline(always)]
     fn panels<const NP: usize>(&self, k: usize) -> [*const f32; NP] {
-        let stride = self.args.b_panel_stride as isize;
-        core::array::from_fn(|p| self.b.wrapping_offset(p as isize * stride).wrapping_add(k * LANES))
+        let first = self.column / LANES;
+        core::array::from_fn(|p| {
+            let panel = (first + p) as isize * self.args.b_panel_stride as isize;
+            self.args.b.wrapping_offset(panel).wrapping_add(k * LANES)
+        })
     }
 }
 
