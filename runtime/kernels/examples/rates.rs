@@ -7,7 +7,9 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use nnc_kernels::args::{DwconvArgs, GemmArgs, NormArgs, PackBArgs, SoftmaxArgs, UnaryArgs, f32_word};
+use nnc_kernels::args::{
+    DwconvArgs, GemmArgs, I8GemmArgs, NormArgs, PackBArgs, STORE_F32, SoftmaxArgs, UnaryArgs, f32_word,
+};
 use nnc_kernels::{Isa, Kernel, kernels};
 
 /// GEMM shapes: rows, columns, taps, inner elements of a tap.
@@ -37,6 +39,7 @@ fn main() {
     for kernel in kernels().filter(runnable) {
         match kernel.contract {
             "f32_gemm" => SHAPES.iter().for_each(|&shape| gemm(kernel, shape, peak)),
+            "i8_gemm" => SHAPES.iter().for_each(|&shape| i8_gemm(kernel, shape, peak)),
             "f32_pack_b" => [(1, 768), (768, 1)].iter().for_each(|&strides| pack_b(kernel, strides)),
             "f32_dwconv" => IMAGES.iter().for_each(|&image| dwconv(kernel, image, peak)),
             "f32_softmax" => softmax(kernel),
@@ -94,6 +97,45 @@ fn gemm(kernel: &Kernel, (m, n, taps, kc): (usize, usize, usize, usize), peak: f
         "{:24} {m}x{n}x{k}: {rate:6.1} GFLOP/s {share:5.1} % of peak, B at {bytes:5.1} GB/s",
         kernel.name
     );
+}
+
+fn i8_gemm(kernel: &Kernel, (m, n, taps, kc): (usize, usize, usize, usize), peak: f64) {
+    let k = taps * kc.next_multiple_of(4);
+    let (a, b) =
+        (lines((m * taps * kc).div_ceil(4), 0.5), lines((n.div_ceil(16) * 16 * k).div_ceil(4), 0.25));
+    let (mut c, scale) = (lines(m * n, 0.0), lines(n, 1.0));
+    let a = a.as_ptr().cast::<u8>();
+    let rows: Vec<*const u8> =
+        (0..taps * m).map(|i| a.wrapping_add(i % m * taps * kc + i / m * kc)).collect();
+    let args = I8GemmArgs {
+        c: c.as_mut_ptr().cast(),
+        ldc: n as i64,
+        m: m as i64,
+        n: n as i64,
+        rows: rows.as_ptr(),
+        rows_stride: m as i64,
+        a,
+        lda: (taps * kc) as i64,
+        taps: taps as i64,
+        kc: kc as i64,
+        b: b.as_ptr().cast(),
+        b_panel_stride: (k * 16) as i64,
+        flags: 0,
+        store: STORE_F32,
+        a_zero: 0,
+        b_zero: std::ptr::null(),
+        column_sums: std::ptr::null(),
+        bias: std::ptr::null(),
+        scale: scale.as_ptr().cast(),
+        factor: f32_word(1.0),
+        float_bias: std::ptr::null(),
+        out_zero: 0,
+        lo: 0,
+        hi: 0,
+    };
+    let rate = 2.0 * (m * n * taps * kc) as f64 / seconds(kernel, &args) / 1e9;
+    let times = rate / peak;
+    println!("{:24} {m}x{n}x{}: {rate:6.1} GOP/s, {times:4.2} x f32 peak", kernel.name, taps * kc);
 }
 
 /// A cache line, to which tensors are aligned.

@@ -28,6 +28,7 @@ mod convert;
 mod dwconv;
 mod gemm;
 mod pack;
+mod quant;
 mod rows;
 mod vmath;
 

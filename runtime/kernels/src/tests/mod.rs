@@ -4,6 +4,7 @@ mod convert;
 mod gemm;
 mod guard;
 mod pack;
+mod quant;
 mod rows;
 mod table;
 mod vmath;
