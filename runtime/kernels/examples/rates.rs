@@ -44,7 +44,8 @@ fn main() {
             "f32_dwconv" => IMAGES.iter().for_each(|&image| dwconv(kernel, image, peak)),
             "f32_softmax" => softmax(kernel),
             "f32_norm" => norm(kernel),
-            "f32_pool" | "f32_pow" | "f32_atan2" | "f32_fmod" => {}
+            "f32_pool" | "f32_lstm_cell" | "f32_reduce_sum" | "f32_reduce_max" | "f32_reduce_min"
+            | "f32_pow" | "f32_atan2" | "f32_fmod" => {}
             name if name.starts_with("f64") => {}
             _ => vector_math(kernel),
         }

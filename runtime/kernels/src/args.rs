@@ -324,6 +324,54 @@ pub struct NormArgs {
     pub inv_std_out: *mut f32,
 }
 
+/// `f32_reduce_sum`, `f32_reduce_max`, `f32_reduce_min`: one result per row.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ReduceArgs {
+    /// Slot 0: results.
+    pub dst: *mut f32,
+    /// Slot 1: input rows.
+    pub src: *const f32,
+    /// Slot 2: rows.
+    pub rows: i64,
+    /// Slot 3: columns.
+    pub n: i64,
+    /// Slot 4: elements from result to result.
+    pub dst_stride: i64,
+    /// Slot 5: elements from input row to input row.
+    pub src_row_stride: i64,
+}
+
+/// `f32_lstm_cell`: the elementwise part of one step of an LSTM.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct LstmArgs {
+    /// Slot 0: input of the gates: rows of i, o, f, c, `hidden` elements each.
+    pub gates: *const f32,
+    /// Slot 1: elements from row to row of `gates`.
+    pub gates_row_stride: i64,
+    /// Slot 2: rows (the batch).
+    pub rows: i64,
+    /// Slot 3: hidden size.
+    pub hidden: i64,
+    /// Slot 4: previous cell state.
+    pub cell_in: *const f32,
+    /// Slot 5: elements from row to row of `cell_in`.
+    pub cell_in_row_stride: i64,
+    /// Slot 6: next cell state; may be `cell_in`.
+    pub cell_out: *mut f32,
+    /// Slot 7: elements from row to row of `cell_out`.
+    pub cell_out_row_stride: i64,
+    /// Slot 8: next hidden state.
+    pub hidden_out: *mut f32,
+    /// Slot 9: elements from row to row of `hidden_out`.
+    pub hidden_out_row_stride: i64,
+    /// Slot 10: peephole weights of i, o, f, `hidden` elements each, or null.
+    pub peepholes: *const f32,
+    /// Slot 11: bound on the magnitude of the gates' input, a float word; infinity for none.
+    pub clip: u64,
+}
+
 /// Unary functions and conversions over a contiguous tile; `dst` may be `src` where the element
 /// sizes agree. Pointers are to the contract's own element types.
 #[repr(C)]

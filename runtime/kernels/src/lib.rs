@@ -29,6 +29,7 @@ mod dwconv;
 mod gemm;
 mod pack;
 mod quant;
+mod recurrent;
 mod rows;
 mod vmath;
 

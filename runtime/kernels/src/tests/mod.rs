@@ -5,6 +5,8 @@ mod gemm;
 mod guard;
 mod pack;
 mod quant;
+mod recurrent;
+mod reduce;
 mod rows;
 mod table;
 mod vmath;
