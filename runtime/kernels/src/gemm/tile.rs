@@ -46,6 +46,20 @@ impl Tile<'_> {
         core::array::from_fn(|r| unsafe { *table.add(r) })
     }
 
+    /// Element of C in the `r`th row and the first column of the `p`th panel.
+    #[inline(always)]
+    fn c(&self, r: usize, p: usize) -> *mut f32 {
+        let row = (self.row + r) as isize * self.args.ldc as isize;
+        self.args.c.wrapping_offset(row).wrapping_add(self.column + p * LANES)
+    }
+
+    /// The residual at the same place.
+    #[inline(always)]
+    fn residual(&self, r: usize, p: usize) -> *const f32 {
+        let row = (self.row + r) as isize * self.args.ld_residual as isize;
+        self.args.residual.wrapping_offset(row).wrapping_add(self.column + p * LANES)
+    }
+
     /// The tile's panels at row `k` of B.
     #[inline(always)]
     fn panels<const NP: usize>(&self, k: usize) -> [*const f32; NP] {
@@ -65,6 +79,12 @@ impl Tile<'_> {
 pub(super) unsafe fn run<V: F32x16, const MR: usize, const NP: usize>(tile: &Tile) {
     let kc = tile.args.kc.max(0) as usize;
     let mut acc = [[V::splat(0.0); NP]; MR];
+    // C is needed last: by then it has come from wherever it lay.
+    for r in 0..MR {
+        for p in 0..NP {
+            V::prefetch(tile.c(r, p));
+        }
+    }
     for tap in 0..tile.args.taps.max(0) as usize {
         // SAFETY: the tile has MR rows of kc elements a tap.
         let rows = unsafe { tile.rows::<MR>(tap) };
@@ -154,8 +174,7 @@ unsafe fn finish<V: F32x16, const MR: usize, const NP: usize>(tile: &Tile, acc: 
         };
         let (scale, bias) = (per_column(SCALE, args.scale, 1.0), per_column(BIAS, args.bias, 0.0));
         for (r, sums) in acc.iter().enumerate() {
-            let at = |stride: i64| (tile.row + r) as isize * stride as isize + column as isize;
-            let c = args.c.wrapping_offset(at(args.ldc));
+            let c = tile.c(r, p);
             let mut sum = sums[p];
             // SAFETY: row and columns exist in C and, where flagged, in the residual.
             unsafe {
@@ -169,7 +188,7 @@ unsafe fn finish<V: F32x16, const MR: usize, const NP: usize>(tile: &Tile, acc: 
                     sum = sum + bias;
                 }
                 if has(RESIDUAL) {
-                    sum = sum + V::load_up_to(args.residual.wrapping_offset(at(args.ld_residual)), len);
+                    sum = sum + V::load_up_to(tile.residual(r, p), len);
                 }
                 if has(CLAMP) {
                     sum = hi.min(lo.max(sum));
