@@ -1,7 +1,8 @@
 //! GEMM for AVX2: 6×16 tiles, twelve accumulators, two registers of B, one of A.
 
 use super::block::{Shape, multiply};
-use super::tile::{Tile, run, run_row};
+use super::row::run_row;
+use super::tile::{Tile, run};
 use crate::args::GemmArgs;
 use crate::simd::Avx2;
 

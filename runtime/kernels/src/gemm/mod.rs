@@ -19,6 +19,8 @@ mod avx2;
 mod avx512;
 pub(crate) mod block;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod row;
 mod tile;
 
 use crate::Kernel;

@@ -29,10 +29,6 @@ impl Product for GemmArgs {
 
 /// Cache lines that a tile prefetches ahead of its use of B, over all its panels.
 const LINES_AHEAD: usize = 64;
-/// The same where a single row streams B from memory.
-const ROW_LINES_AHEAD: usize = 64;
-/// Partial sums per panel of a single row: enough to hide the latency of the multiply-add.
-const PARTS: usize = 4;
 
 impl Tile<'_> {
     /// The pointers to the tile's rows at tap `tap`.
@@ -40,7 +36,7 @@ impl Tile<'_> {
     /// # Safety
     /// The arguments are valid, and the tile has `MR` rows.
     #[inline(always)]
-    unsafe fn rows<const MR: usize>(&self, tap: usize) -> [*const f32; MR] {
+    pub(super) unsafe fn rows<const MR: usize>(&self, tap: usize) -> [*const f32; MR] {
         let table = self.rows.wrapping_offset(tap as isize * self.args.rows_stride as isize);
         // SAFETY: the table holds a pointer per row of the tile.
         core::array::from_fn(|r| unsafe { *table.add(r) })
@@ -62,7 +58,7 @@ impl Tile<'_> {
 
     /// The tile's panels at row `k` of B.
     #[inline(always)]
-    fn panels<const NP: usize>(&self, k: usize) -> [*const f32; NP] {
+    pub(super) fn panels<const NP: usize>(&self, k: usize) -> [*const f32; NP] {
         let first = self.column / LANES;
         core::array::from_fn(|p| {
             let panel = (first + p) as isize * self.args.b_panel_stride as isize;
@@ -98,44 +94,12 @@ pub(super) unsafe fn run<V: F32x16, const MR: usize, const NP: usize>(tile: &Til
     unsafe { finish(tile, &acc) }
 }
 
-/// The body of the tile functions of one row: the sum in `PARTS` interleaved parts, so that few
-/// panels, which memory delivers faster than many, suffice to keep the multipliers busy.
-///
-/// # Safety
-/// The tile's row and columns exist and the arguments are valid.
-#[inline(always)]
-pub(super) unsafe fn run_row<V: F32x16, const NP: usize>(tile: &Tile) {
-    let kc = tile.args.kc.max(0) as usize;
-    let mut parts = [[[V::splat(0.0); NP]; 1]; PARTS];
-    for tap in 0..tile.args.taps.max(0) as usize {
-        // SAFETY: the tile has one row of kc elements a tap.
-        let row = unsafe { tile.rows::<1>(tap) };
-        let panels = tile.panels::<NP>(tap * kc);
-        let mut k = 0;
-        while k + PARTS <= kc {
-            for (i, part) in parts.iter_mut().enumerate() {
-                // SAFETY: k + i < kc.
-                unsafe { step::<V, 1, NP>(part, row, panels, k + i, ROW_LINES_AHEAD / NP) };
-            }
-            k += PARTS;
-        }
-        for k in k..kc {
-            // SAFETY: k < kc.
-            unsafe { step::<V, 1, NP>(&mut parts[0], row, panels, k, ROW_LINES_AHEAD / NP) };
-        }
-    }
-    let [[a], [b], [c], [d]] = parts;
-    let acc: [[V; NP]; 1] = [core::array::from_fn(|p| (a[p] + b[p]) + (c[p] + d[p]))];
-    // SAFETY: the tile's row and columns exist.
-    unsafe { finish(tile, &acc) }
-}
-
 /// Adds the products of one element of K.
 ///
 /// # Safety
 /// Each row is good for `k + 1` elements, each panel for `k + 1` rows.
 #[inline(always)]
-unsafe fn step<V: F32x16, const MR: usize, const NP: usize>(
+pub(super) unsafe fn step<V: F32x16, const MR: usize, const NP: usize>(
     acc: &mut [[V; NP]; MR],
     rows: [*const f32; MR],
     panels: [*const f32; NP],
@@ -162,7 +126,7 @@ unsafe fn step<V: F32x16, const MR: usize, const NP: usize>(
 /// # Safety
 /// The tile's rows and columns exist.
 #[inline(always)]
-unsafe fn finish<V: F32x16, const MR: usize, const NP: usize>(tile: &Tile, acc: &[[V; NP]; MR]) {
+pub(super) unsafe fn finish<V: F32x16, const MR: usize, const NP: usize>(tile: &Tile, acc: &[[V; NP]; MR]) {
     let args = tile.args;
     let has = |flag| args.flags & flag != 0;
     let (lo, hi) = (V::splat(word_f32(args.lo)), V::splat(word_f32(args.hi)));
