@@ -25,6 +25,73 @@ pub enum Attr {
     Tensor(Tensor),
     /// Types of results (operators whose results the inputs do not determine).
     Types(Vec<crate::Type>),
+    /// A routine's own attributes by name.
+    Named(Vec<(String, nnc_tensor::plan::Attr)>),
+}
+
+/// What an attribute holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "named as the variants of Attr, which are documented")]
+pub enum AttrKind {
+    Int,
+    Float,
+    Str,
+    Ints,
+    Floats,
+    Strs,
+    Dims,
+    DType,
+    Tensor,
+    Types,
+    Named,
+}
+
+impl Attr {
+    /// What it holds.
+    pub fn kind(&self) -> AttrKind {
+        match self {
+            Attr::Int(_) => AttrKind::Int,
+            Attr::Float(_) => AttrKind::Float,
+            Attr::Str(_) => AttrKind::Str,
+            Attr::Ints(_) => AttrKind::Ints,
+            Attr::Floats(_) => AttrKind::Floats,
+            Attr::Strs(_) => AttrKind::Strs,
+            Attr::Dims(_) => AttrKind::Dims,
+            Attr::DType(_) => AttrKind::DType,
+            Attr::Tensor(_) => AttrKind::Tensor,
+            Attr::Types(_) => AttrKind::Types,
+            Attr::Named(_) => AttrKind::Named,
+        }
+    }
+}
+
+impl std::fmt::Display for AttrKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            AttrKind::Int => "an integer",
+            AttrKind::Float => "a number",
+            AttrKind::Str => "a text",
+            AttrKind::Ints => "integers",
+            AttrKind::Floats => "numbers",
+            AttrKind::Strs => "texts",
+            AttrKind::Dims => "sizes",
+            AttrKind::DType => "a data type",
+            AttrKind::Tensor => "a tensor",
+            AttrKind::Types => "types",
+            AttrKind::Named => "named values",
+        })
+    }
+}
+
+/// An attribute that an operator has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AttrSpec {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds.
+    pub kind: AttrKind,
+    /// Every node has it.
+    pub required: bool,
 }
 
 /// Attributes by name. Getters panic on a missing name: a row's inference has checked it.
@@ -94,6 +161,8 @@ impl Attrs {
         tensor Tensor -> &Tensor, v => v);
     getter!(/// Types.
         types Types -> &[crate::Type], v => v);
+    getter!(/// Named values.
+        named Named -> &[(String, nnc_tensor::plan::Attr)], v => v);
 
     /// An axis-like integer as an index.
     pub fn index(&self, name: &str) -> usize {

@@ -1,8 +1,8 @@
 //! The builder: appends typed nodes to a block.
 
 use crate::{
-    Attr, Attrs, Block, BlockId, DType, Dim, Graph, InferCx, Node, OpError, OpRow, ScalarOp, Tensor, Type,
-    ValueId, attrs, ops,
+    Attr, Attrs, Block, BlockId, DType, Dim, Graph, InferCx, Node, OpError, OpRow, ScalarOp, Sym, Tensor,
+    Type, ValueId, attrs, ops,
 };
 use std::sync::Arc;
 
@@ -41,6 +41,7 @@ impl<'g> Builder<'g> {
         inputs: &[ValueId],
         blocks: Vec<BlockId>,
     ) -> Result<Vec<ValueId>, OpError> {
+        op.check_attrs(&attrs)?;
         let mut cx = InferCx { graph: self.graph, attrs: &attrs, inputs, blocks: &blocks };
         let types = (op.infer)(&mut cx)?;
         let mut contents = vec![None; types.len()];
@@ -212,6 +213,44 @@ impl<'g> Builder<'g> {
         self.one("contract", attrs, &[a, b])
     }
 
+    /// A loop over `carried` values; see the operator `loop`.
+    ///
+    /// `body` is given the builder of the body, the number of the turn, the condition and the carried
+    /// values. Sizes that change from turn to turn become symbols of the body, which is then built again.
+    pub fn looped(
+        &mut self,
+        trip: ValueId,
+        cond: ValueId,
+        carried: &[ValueId],
+        body: &mut LoopBody,
+    ) -> Result<Vec<ValueId>, OpError> {
+        let mut types: Vec<Type> = carried.iter().map(|v| self.graph.ty(*v).clone()).collect();
+        let mut own = Vec::new();
+        loop {
+            let block = self.graph.add_block();
+            let turn = self.graph.add_param(block, Type::tensor(DType::I64, vec![]), None);
+            let go_on = self.graph.add_param(block, Type::tensor(DType::Bool, vec![]), None);
+            let params: Vec<ValueId> =
+                types.iter().map(|ty| self.graph.add_param(block, ty.clone(), None)).collect();
+            let mut inner = Builder { graph: self.graph, block, origin: self.origin.clone() };
+            let turned = body(&mut inner, turn, go_on, &params)?;
+            let mut wider = Vec::new();
+            for (ty, after) in types.iter().zip(&turned.carried) {
+                let after = self.graph.ty(*after).clone();
+                wider.push(widen(self.graph, &mut own, ty, &after)?);
+            }
+            if wider != types && wider.len() == types.len() {
+                types = wider;
+                continue;
+            }
+            let scans = turned.scanned.len() as i64;
+            self.graph.block_mut(block).results =
+                [&[turned.cond][..], &turned.carried, &turned.scanned].concat();
+            let inputs = [&[trip, cond][..], carried].concat();
+            return self.add_row(ops::row("loop"), attrs! { scans: Attr::Int(scans) }, &inputs, vec![block]);
+        }
+    }
+
     /// A nested block built by `f`, which returns its results.
     pub fn nested(
         &mut self,
@@ -224,6 +263,34 @@ impl<'g> Builder<'g> {
         *slot = results;
         Ok(block)
     }
+}
+
+/// What a turn of a loop computes.
+pub struct Turn {
+    /// Whether there is another turn.
+    pub cond: ValueId,
+    /// The carried values of the next turn.
+    pub carried: Vec<ValueId>,
+    /// Values to be joined along a new first axis.
+    pub scanned: Vec<ValueId>,
+}
+
+/// Builds the body of a loop from the number of the turn, the condition and the carried values.
+pub type LoopBody<'a> = dyn FnMut(&mut Builder, ValueId, ValueId, &[ValueId]) -> Result<Turn, OpError> + 'a;
+
+/// Replaces the sizes of a parameter's type that a turn changes by symbols of the body's own.
+fn widen(graph: &mut Graph, own: &mut Vec<Sym>, param: &Type, after: &Type) -> Result<Type, OpError> {
+    let (Type::Tensor(before), Type::Tensor(now)) = (param, after) else {
+        return ops::cover(param, after);
+    };
+    let mut ty = before.clone();
+    for (p, q) in ty.shape.iter_mut().zip(&now.shape) {
+        if p != q && !p.as_sym().is_some_and(|s| own.contains(s)) {
+            own.push(graph.fresh_sym());
+            *p = Dim::sym(own[own.len() - 1].clone());
+        }
+    }
+    Ok(ty.into())
 }
 
 /// The shape of two operands broadcast against each other, right-aligned.

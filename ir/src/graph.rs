@@ -96,6 +96,8 @@ pub struct Graph {
     blocks: Vec<Block>,
     body: BlockId,
     next_sym: u32,
+    /// Names of the outputs, one for each result of the body.
+    pub output_names: Vec<String>,
     /// Inclusive bounds of symbols, where given.
     pub bounds: std::collections::BTreeMap<Sym, (i64, i64)>,
 }
@@ -110,6 +112,7 @@ impl Graph {
             blocks: vec![Block::default()],
             body: BlockId(0),
             next_sym: 0,
+            output_names: Vec::new(),
             bounds: Default::default(),
         }
     }

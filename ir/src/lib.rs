@@ -7,15 +7,17 @@
 mod attr;
 mod build;
 mod graph;
+pub mod interp;
 pub mod ops;
 mod rewrite;
 mod scalar;
 pub mod tile;
 mod ty;
 
-pub use attr::{Attr, Attrs};
-pub use build::Builder;
+pub use attr::{Attr, AttrKind, AttrSpec, Attrs};
+pub use build::{Builder, LoopBody, Turn};
 pub use graph::{Block, BlockId, Def, Graph, Node, NodeId, ValueData, ValueId};
+pub use interp::{InterpError, Interpreter, eval_node_constant};
 pub use nnc_tensor::{DType, Dim, Kind, Sym, Tensor, Value};
 pub use ops::{EvalCx, InferCx, OpError, OpRow};
 pub use rewrite::{Outcome, Rewriter, rewrite};

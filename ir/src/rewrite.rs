@@ -79,6 +79,7 @@ pub fn rewrite(
 ) -> Result<Graph, OpError> {
     let mut new = Graph::new(&graph.name);
     new.bounds = graph.bounds.clone();
+    new.output_names = graph.output_names.clone();
     new.skip_syms(graph.last_sym());
     let mut walk = Walk {
         old: graph,

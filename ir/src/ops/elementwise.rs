@@ -1,7 +1,7 @@
 //! Elementwise operators: every scalar function, select and casts. Operands have one shape;
 //! broadcasting is explicit.
 
-use super::{Effects, EvalCx, InferCx, OpRow};
+use super::{Content, Effects, EvalCx, InferCx, OpRow, spec};
 use crate::{DType, Dim, Kind, OpError, ScalarOp, Tensor, Type, Value, refuse};
 
 macro_rules! rows {
@@ -16,6 +16,7 @@ macro_rules! rows {
                 content: content_of(ScalarOp::$op),
                 eval: |cx| eval(cx, ScalarOp::$op),
                 scalar: Some(ScalarOp::$op),
+                decompose: None,
             },)*
             SELECT, CAST, BITCAST,
         ];
@@ -59,17 +60,17 @@ const SELECT: OpRow = OpRow {
         Ok(vec![Tensor::from_ints(a.dtype(), a.shape(), &z)?.into()])
     },
     scalar: None,
+    decompose: None,
 };
 
 /// Conversion between data types.
 const CAST: OpRow = OpRow {
     name: "cast",
     doc: "the same numbers in type `to`, as ONNX's Cast: to integers toward zero, to float8 saturating if `saturate`",
-    attrs: &["saturate", "to"],
+    attrs: &[spec::int("saturate"), spec::dtype("to")],
     effects: Effects::Pure,
     infer: |cx| {
         cx.n_inputs(1)?;
-        cx.attrs.int("saturate");
         Ok(vec![Type::tensor(cx.attrs.dtype("to"), cx.tensor(0)?.shape.clone())])
     },
     content: Some(|cx| {
@@ -87,13 +88,14 @@ const CAST: OpRow = OpRow {
         Ok(vec![t.into()])
     },
     scalar: None,
+    decompose: None,
 };
 
 /// The same bits under another type.
 const BITCAST: OpRow = OpRow {
     name: "bitcast",
     doc: "the same bits as type `to` of equal width",
-    attrs: &["to"],
+    attrs: &[spec::dtype("to")],
     effects: Effects::Pure,
     infer: |cx| {
         cx.n_inputs(1)?;
@@ -109,6 +111,7 @@ const BITCAST: OpRow = OpRow {
         Ok(vec![Tensor::from_bytes(to, x.shape().to_vec(), x.bytes())?.into()])
     },
     scalar: None,
+    decompose: None,
 };
 
 fn infer(cx: &InferCx, op: ScalarOp) -> Result<Vec<Type>, OpError> {
@@ -131,7 +134,7 @@ fn infer(cx: &InferCx, op: ScalarOp) -> Result<Vec<Type>, OpError> {
 }
 
 /// Arithmetic on sizes, for the functions that have a counterpart in expressions.
-const fn content_of(op: ScalarOp) -> Option<fn(&InferCx) -> Option<Vec<Dim>>> {
+const fn content_of(op: ScalarOp) -> Option<Content> {
     match op {
         ScalarOp::Add => Some(|cx| zip(cx, |a, b| Some(a.clone() + b.clone()))),
         ScalarOp::Sub => Some(|cx| zip(cx, |a, b| Some(a.clone() - b.clone()))),
@@ -147,7 +150,7 @@ const fn content_of(op: ScalarOp) -> Option<fn(&InferCx) -> Option<Vec<Dim>>> {
 
 /// Integer division rounds toward zero; expressions have floors. They agree where nothing is negative.
 fn divide(a: &Dim, b: &Dim) -> Option<Dim> {
-    let length = |d: &Dim| d.bounds(&|_| (Some(0), None)).0.is_some_and(|l| l >= 0);
+    let length = |d: &Dim| d.at_least(0, &|_| nnc_tensor::Range::length());
     match (a.as_const(), b.as_const()) {
         (Some(x), Some(y)) => x.checked_div(y).map(Dim::int),
         (_, Some(y)) if y > 0 && length(a) => Some(a.floor_div(b)),
@@ -202,6 +205,6 @@ fn complex(op: ScalarOp, a: &[f64], b: &[f64]) -> [f64; 2] {
 }
 
 /// `true` where an operator's only use of its operands is element by element.
-pub(crate) fn is_elementwise(row: &OpRow) -> bool {
+pub fn is_elementwise(row: &OpRow) -> bool {
     row.scalar.is_some() || matches!(row.name, "select" | "cast" | "bitcast")
 }

@@ -2,9 +2,30 @@
 //!
 //! A row answers everything there is to ask about an operator. Adding one touches one file.
 
+mod attention;
+mod check;
+mod composite;
+mod control;
+mod conv;
 mod elementwise;
+mod indexed;
+mod linalg;
+mod matmul;
+mod movement;
+mod pool;
+mod recurrent;
+mod reduce;
+mod routine;
+mod source;
+mod spec;
+mod window;
 
-use crate::{Attrs, Block, Graph, ScalarOp, TensorType, Type, ValueId};
+pub(crate) use check::unify;
+pub(crate) use control::cover;
+pub use elementwise::is_elementwise;
+pub(crate) use source::symbol;
+
+use crate::{AttrSpec, Attrs, Block, Builder, Graph, ScalarOp, TensorType, Type, ValueId};
 use nnc_tensor::{Dim, Sym, Tensor, Value};
 
 /// Why an operator refuses its operands or attributes; the caller adds which node.
@@ -41,18 +62,49 @@ pub struct OpRow {
     pub name: &'static str,
     /// What it computes, with shapes.
     pub doc: &'static str,
-    /// Names of its attributes, sorted.
-    pub attrs: &'static [&'static str],
+    /// Its attributes, sorted by name.
+    pub attrs: &'static [AttrSpec],
     /// Effects.
     pub effects: Effects,
     /// Types of the outputs; checks operands and attributes.
     pub infer: fn(&mut InferCx) -> Result<Vec<Type>, OpError>,
     /// Elements of the outputs as expressions, where those of the inputs are known.
-    pub content: Option<fn(&InferCx) -> Option<Vec<Dim>>>,
+    pub content: Option<Content>,
     /// The meaning: plain, slow, accumulating in f64 and rounding once to the output's type.
     pub eval: fn(&EvalCx) -> Result<Vec<Value>, OpError>,
     /// The scalar function of an elementwise operator.
     pub scalar: Option<ScalarOp>,
+    /// A composite in terms of other operators; the values stand for the node's outputs.
+    pub decompose: Option<Decompose>,
+}
+
+/// Elements of a small integer output as expressions.
+pub type Content = fn(&InferCx) -> Option<Vec<Dim>>;
+
+/// Runs a body of the node by number on its parameters.
+pub type RunBlock<'a> = dyn Fn(usize, &[Value]) -> Result<Vec<Value>, OpError> + 'a;
+
+/// Appends a composite's parts, given its attributes and operands.
+pub type Decompose = fn(&mut Builder, &Attrs, &[ValueId]) -> Result<Vec<ValueId>, OpError>;
+
+impl OpRow {
+    /// Refuses attributes that are missing, unknown or of another kind.
+    pub fn check_attrs(&self, attrs: &Attrs) -> Result<(), OpError> {
+        for spec in self.attrs {
+            match attrs.get(spec.name) {
+                Some(a) if a.kind() == spec.kind => {}
+                Some(a) => {
+                    refuse!("attribute \"{}\" must be {}, found {}", spec.name, spec.kind, a.kind())
+                }
+                None if spec.required => refuse!("attribute \"{}\" is missing", spec.name),
+                None => {}
+            }
+        }
+        match attrs.iter().find(|(name, _)| self.attrs.iter().all(|s| s.name != *name)) {
+            Some((name, _)) => refuse!("{} has no attribute \"{name}\"", self.name),
+            None => Ok(()),
+        }
+    }
 }
 
 impl std::fmt::Debug for OpRow {
@@ -118,7 +170,7 @@ pub struct EvalCx<'a> {
     /// Values of symbols.
     pub syms: &'a dyn Fn(&Sym) -> Option<i64>,
     /// Runs body number `.0` on parameters `.1`; control operators only.
-    pub run_block: &'a dyn Fn(usize, &[Value]) -> Result<Vec<Value>, OpError>,
+    pub run_block: &'a RunBlock<'a>,
 }
 
 impl EvalCx<'_> {
@@ -157,7 +209,21 @@ impl EvalCx<'_> {
 }
 
 /// Every family.
-static FAMILIES: &[&[OpRow]] = &[elementwise::ROWS];
+static FAMILIES: &[&[OpRow]] = &[
+    source::ROWS,
+    elementwise::ROWS,
+    movement::ROWS,
+    indexed::ROWS,
+    linalg::ROWS,
+    conv::ROWS,
+    pool::ROWS,
+    reduce::ROWS,
+    composite::ROWS,
+    attention::ROWS,
+    recurrent::ROWS,
+    control::ROWS,
+    routine::ROWS,
+];
 
 /// Every row.
 pub fn all() -> impl Iterator<Item = &'static OpRow> {
@@ -178,16 +244,4 @@ pub fn row(name: &str) -> &'static OpRow {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_complete_and_unique() {
-        let mut seen = std::collections::BTreeSet::new();
-        for r in all() {
-            assert!(seen.insert(r.name), "{} twice", r.name);
-            assert!(!r.doc.is_empty(), "{} has no document", r.name);
-            assert!(r.attrs.is_sorted(), "attributes of {} are not sorted", r.name);
-        }
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use nnc_kernels::args::{GemmArgs, UnaryArgs};
+use nnc_kernels::args::{DwconvArgs, GemmArgs, NormArgs, PackBArgs, SoftmaxArgs, UnaryArgs, f32_word};
 use nnc_kernels::{Isa, Kernel, kernels};
 
 /// GEMM shapes: rows, columns, taps, inner elements of a tap.
@@ -25,6 +25,10 @@ const SHAPES: [(usize, usize, usize, usize); 11] = [
     (1, 4096, 1, 4096),
 ];
 
+/// Depthwise convolutions: height and width, channels, window, stride.
+const IMAGES: [(usize, usize, usize, usize); 5] =
+    [(112, 32, 3, 1), (112, 96, 3, 2), (28, 144, 5, 1), (14, 512, 3, 1), (7, 960, 5, 1)];
+
 fn main() {
     let part = std::env::args().nth(1).unwrap_or_default();
     let peak = peak();
@@ -33,24 +37,21 @@ fn main() {
     for kernel in kernels().filter(runnable) {
         match kernel.contract {
             "f32_gemm" => SHAPES.iter().for_each(|&shape| gemm(kernel, shape, peak)),
-            name if unary(name) => vector_math(kernel),
-            _ => {}
+            "f32_pack_b" => [(1, 768), (768, 1)].iter().for_each(|&strides| pack_b(kernel, strides)),
+            "f32_dwconv" => IMAGES.iter().for_each(|&image| dwconv(kernel, image, peak)),
+            "f32_softmax" => softmax(kernel),
+            "f32_norm" => norm(kernel),
+            "f32_pool" | "f32_pow" | "f32_atan2" | "f32_fmod" => {}
+            name if name.starts_with("f64") => {}
+            _ => vector_math(kernel),
         }
     }
-}
-
-/// Whether a contract takes `UnaryArgs` of floats.
-fn unary(contract: &str) -> bool {
-    contract.starts_with("f32_")
-        && !["gemm", "pack_b", "dwconv", "softmax", "norm", "pow", "atan2", "fmod", "to"]
-            .iter()
-            .any(|other| contract.contains(other))
 }
 
 /// The shortest time of many calls, in seconds.
 fn best_of(mut f: impl FnMut()) -> f64 {
     let (mut best, start) = (f64::INFINITY, Instant::now());
-    while start.elapsed().as_millis() < 400 {
+    while start.elapsed().as_millis() < 250 {
         let call = Instant::now();
         f();
         best = best.min(call.elapsed().as_secs_f64());
@@ -85,8 +86,7 @@ fn gemm(kernel: &Kernel, (m, n, taps, kc): (usize, usize, usize, usize), peak: f
         lo: 0,
         hi: 0,
     };
-    // SAFETY: the arguments describe the vectors above; `main` passes only what the CPU can run.
-    let seconds = best_of(|| unsafe { (kernel.func)(std::ptr::from_ref(&args).cast()) });
+    let seconds = seconds(kernel, &args);
     let rate = 2.0 * (m * n * k) as f64 / seconds / 1e9;
     let share = 100.0 * rate / peak;
     let bytes = (n * k * 4) as f64 / seconds / 1e9;
@@ -132,9 +132,114 @@ fn vector_math(kernel: &Kernel) {
     let src: Vec<f32> = (0..1024).map(|i| (i as f32 - 300.0) / 100.0).collect();
     let mut dst = vec![0.0f32; src.len()];
     let args = UnaryArgs { dst: dst.as_mut_ptr().cast(), src: src.as_ptr().cast(), n: src.len() as i64 };
-    // SAFETY: the arguments describe the vectors above; `main` passes only what the CPU can run.
-    let seconds = best_of(|| unsafe { (kernel.func)(std::ptr::from_ref(&args).cast()) });
+    let seconds = seconds(kernel, &args);
     println!("{:24} {:6.3} G elements/s", kernel.name, src.len() as f64 / seconds / 1e9);
+}
+
+/// Times a kernel over its arguments.
+fn seconds<Args>(kernel: &Kernel, args: &Args) -> f64 {
+    // SAFETY: the callers' arguments describe their vectors; `main` passes only what the CPU can run.
+    best_of(|| unsafe { (kernel.func)(std::ptr::from_ref(args).cast()) })
+}
+
+fn pack_b(kernel: &Kernel, (k_stride, n_stride): (i64, i64)) {
+    let (src, mut dst) = (lines(768 * 768, 1.0), lines(768 * 768, 0.0));
+    let args = PackBArgs {
+        dst: dst.as_mut_ptr().cast(),
+        src: src.as_ptr().cast(),
+        k: 768,
+        n: 768,
+        k_stride,
+        n_stride,
+        dst_panel_stride: 768 * 16,
+    };
+    let rate = (2 * 4 * 768 * 768) as f64 / seconds(kernel, &args) / 1e9;
+    println!("{:24} 768x768, strides {k_stride} {n_stride}: {rate:5.1} GB/s", kernel.name);
+}
+
+fn dwconv(kernel: &Kernel, (size, channels, window, stride): (usize, usize, usize, usize), peak: f64) {
+    let out_size = size / stride;
+    let (x, mut out) = (lines(size * size * channels, 0.5), lines(out_size * out_size * channels, 0.0));
+    let (weights, pad) = (lines(window * window * channels, 0.5), (window / 2) as i64);
+    let mut args = DwconvArgs {
+        out: out.as_mut_ptr().cast(),
+        out_pixel_stride: channels as i64,
+        x: x.as_ptr().cast(),
+        x_row_stride: (size * channels) as i64,
+        x_pixel_stride: channels as i64,
+        h: size as i64,
+        w: size as i64,
+        c_n: channels as i64,
+        ow_n: out_size as i64,
+        ih0: 0,
+        kh: window as i64,
+        kw: window as i64,
+        stride_w: stride as i64,
+        pad_w: pad,
+        dil_h: 1,
+        dil_w: 1,
+        weights: weights.as_ptr().cast(),
+        w_tap_stride: channels as i64,
+        bias: std::ptr::null(),
+        flags: 0,
+        lo: 0,
+        hi: 0,
+    };
+    let seconds = best_of(|| {
+        for row in 0..out_size {
+            args.out = out.as_mut_ptr().cast::<f32>().wrapping_add(row * out_size * channels);
+            args.ih0 = (row * stride) as i64 - pad;
+            // SAFETY: the arguments describe one row of the images above.
+            unsafe { (kernel.func)(std::ptr::from_ref(&args).cast()) };
+        }
+    });
+    let rate = 2.0 * (out_size * out_size * channels * window * window) as f64 / seconds / 1e9;
+    let share = 100.0 * rate / peak;
+    println!(
+        "{:24} {size}x{size}x{channels}, {window}x{window}/{stride}: {rate:6.1} GFLOP/s {share:5.1} % of peak",
+        kernel.name
+    );
+}
+
+fn softmax(kernel: &Kernel) {
+    let (src, mut dst) = (lines(96 * 128, 0.5), lines(96 * 128, 0.0));
+    let args = SoftmaxArgs {
+        dst: dst.as_mut_ptr().cast(),
+        src: src.as_ptr().cast(),
+        rows: 96,
+        n: 128,
+        dst_row_stride: 128,
+        src_row_stride: 128,
+        mode: 0,
+        scale: f32_word(0.125),
+        mask: std::ptr::null(),
+        mask_row_stride: 0,
+        valid_n0: 128,
+        valid_step: 0,
+    };
+    let rate = (96 * 128) as f64 / seconds(kernel, &args) / 1e9;
+    println!("{:24} 96x128: {rate:6.3} G elements/s", kernel.name);
+}
+
+fn norm(kernel: &Kernel) {
+    let (src, mut dst) = (lines(32 * 768, 0.5), lines(32 * 768, 0.0));
+    let (gamma, beta) = (lines(768, 1.0), lines(768, 0.0));
+    let args = NormArgs {
+        dst: dst.as_mut_ptr().cast(),
+        src: src.as_ptr().cast(),
+        rows: 32,
+        n: 768,
+        dst_row_stride: 768,
+        src_row_stride: 768,
+        gamma: gamma.as_ptr().cast(),
+        beta: beta.as_ptr().cast(),
+        eps: f32_word(1e-5),
+        mode: 0,
+        mean_out: std::ptr::null_mut(),
+        inv_std_out: std::ptr::null_mut(),
+    };
+    let rate = (32 * 768) as f64 / seconds(kernel, &args) / 1e9;
+    println!("{:24} 32x768: {rate:6.3} G elements/s", kernel.name);
 }
 
 /// The rate of independent multiply-adds in registers.
@@ -169,11 +274,11 @@ fn peak() -> f64 {
     let mut best = 0.0f64;
     if has(Isa::Avx2) {
         // SAFETY: checked on the line above.
-        best = best.max(rate(8, best_of(|| drop(black_box(unsafe { avx2() })))));
+        best = best.max(rate(8, best_of(|| _ = black_box(unsafe { avx2() }))));
     }
     if has(Isa::Avx512) {
         // SAFETY: checked on the line above.
-        best = best.max(rate(16, best_of(|| drop(black_box(unsafe { avx512() })))));
+        best = best.max(rate(16, best_of(|| _ = black_box(unsafe { avx512() }))));
     }
     best
 }

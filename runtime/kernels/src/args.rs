@@ -142,6 +142,57 @@ pub struct DwconvArgs {
     pub hi: u64,
 }
 
+/// `f32_pool`: one output row of a channels-last pooling window.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct PoolArgs {
+    /// Slot 0: the output row.
+    pub out: *mut f32,
+    /// Slot 1: elements from output pixel to output pixel.
+    pub out_pixel_stride: i64,
+    /// Slot 2: the image's pixel (0, 0).
+    pub x: *const f32,
+    /// Slot 3: elements from image row to image row.
+    pub x_row_stride: i64,
+    /// Slot 4: elements from pixel to pixel.
+    pub x_pixel_stride: i64,
+    /// Slot 5: image height.
+    pub h: i64,
+    /// Slot 6: image width.
+    pub w: i64,
+    /// Slot 7: channels.
+    pub c_n: i64,
+    /// Slot 8: output pixels.
+    pub ow_n: i64,
+    /// Slot 9: image row of window row 0; may lie outside.
+    pub ih0: i64,
+    /// Slot 10: window height.
+    pub kh: i64,
+    /// Slot 11: window width.
+    pub kw: i64,
+    /// Slot 12: horizontal stride.
+    pub stride_w: i64,
+    /// Slot 13: padding on the left.
+    pub pad_w: i64,
+    /// Slot 14: vertical dilation.
+    pub dil_h: i64,
+    /// Slot 15: horizontal dilation.
+    pub dil_w: i64,
+    /// Slot 16: [`POOL_MAX`], [`POOL_MEAN`], [`POOL_MEAN_PADDED`].
+    pub kind: i64,
+    /// Slot 17: padding on the right, for [`POOL_MEAN_PADDED`].
+    pub pad_right: i64,
+    /// Slot 18: padding at the bottom, for [`POOL_MEAN_PADDED`].
+    pub pad_bottom: i64,
+}
+
+/// The greatest element; NaN if any is; -inf if the window lies outside.
+pub const POOL_MAX: i64 = 0;
+/// The mean of the elements inside the image; 0 if there are none.
+pub const POOL_MEAN: i64 = 1;
+/// The sum of the elements inside the image over the count of those inside image or padding.
+pub const POOL_MEAN_PADDED: i64 = 2;
+
 /// `f32_softmax`: rows of softmax or log-softmax with scale, additive mask and causal limit.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]

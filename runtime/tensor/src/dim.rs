@@ -509,7 +509,7 @@ impl fmt::Display for Dim {
 
 impl Dim {
     /// Bounds of the value where `range` gives those of symbols (inclusive); `None` where unknown.
-    pub fn bounds(&self, range: &dyn Fn(&Sym) -> (Option<i64>, Option<i64>)) -> (Option<i64>, Option<i64>) {
+    pub fn bounds(&self, range: &dyn Fn(&Sym) -> Range) -> (Option<i64>, Option<i64>) {
         if let Some(v) = self.as_const() {
             return (Some(v), Some(v));
         }
@@ -526,8 +526,8 @@ impl Dim {
 
     /// Simplifies divisions, minima and maxima with the help of bounds of the symbols.
     ///
-    /// Besides the bounds, `⌊(s·q + r)/s⌋ = q` is used where `0 ≤ r < s` can be shown.
-    pub fn simplify(&self, range: &dyn Fn(&Sym) -> (Option<i64>, Option<i64>)) -> Dim {
+    /// Besides numbers, the symbolic upper bounds serve: `⌊(s·q + r)/s⌋ = q` where `0 ≤ r < s` follows.
+    pub fn simplify(&self, range: &dyn Fn(&Sym) -> Range) -> Dim {
         let mut out = Dim::ZERO;
         if self.as_const().is_some() {
             return self.clone();
@@ -542,12 +542,45 @@ impl Dim {
         out
     }
 
+    /// True if the value is at least `low` for sure.
+    pub fn at_least(&self, low: i64, range: &dyn Fn(&Sym) -> Range) -> bool {
+        if self.bounds(range).0.is_some_and(|l| l >= low) {
+            return true;
+        }
+        // Put in the symbolic maximum of every symbol that only lowers the value.
+        let mut least = Dim::ZERO;
+        for t in self.terms() {
+            let term = Dim::from_term(t);
+            let lowers = t.coeff < 0 && t.factors.iter().all(|a| matches!(a, Atom::Sym(_)));
+            least = least + if lowers { term.substitute(&|s| range(s).top) } else { term };
+        }
+        least != *self && least.bounds(range).0.is_some_and(|l| l >= low)
+    }
+
     /// The single terms of the sum, constants included.
     pub fn summands(&self) -> Vec<Dim> {
         match self.as_const() {
             Some(_) => vec![self.clone()],
             None => self.terms().iter().map(Dim::from_term).collect(),
         }
+    }
+}
+
+/// What is known of a symbol's value; the bounds are inclusive.
+#[derive(Clone, Default, Debug)]
+pub struct Range {
+    /// Least value.
+    pub low: Option<i64>,
+    /// Greatest value.
+    pub high: Option<i64>,
+    /// Greatest value as an expression.
+    pub top: Option<Dim>,
+}
+
+impl Range {
+    /// A length: not negative.
+    pub fn length() -> Range {
+        Range { low: Some(0), ..Range::default() }
     }
 }
 
@@ -575,9 +608,12 @@ fn mul_bounds(a: Bounds, b: Bounds) -> Bounds {
     }
 }
 
-fn atom_bounds(a: &Atom, range: &dyn Fn(&Sym) -> Bounds) -> Bounds {
+fn atom_bounds(a: &Atom, range: &dyn Fn(&Sym) -> Range) -> Bounds {
     match a {
-        Atom::Sym(s) => range(s),
+        Atom::Sym(s) => {
+            let r = range(s);
+            (r.low, r.high)
+        }
         Atom::FloorDiv(x, y) => match (x.bounds(range), y.bounds(range)) {
             ((lo, hi), (Some(dl), dh)) if dl > 0 => {
                 let least =
@@ -607,8 +643,8 @@ fn atom_bounds(a: &Atom, range: &dyn Fn(&Sym) -> Bounds) -> Bounds {
     }
 }
 
-fn simplify_atom(a: &Atom, range: &dyn Fn(&Sym) -> Bounds) -> Dim {
-    let below = |x: &Dim, y: &Dim| matches!((y.clone() - x.clone()).bounds(range), (Some(l), _) if l >= 0);
+fn simplify_atom(a: &Atom, range: &dyn Fn(&Sym) -> Range) -> Dim {
+    let below = |x: &Dim, y: &Dim| (y.clone() - x.clone()).at_least(0, range);
     match a {
         Atom::Sym(s) => Dim::sym(s.clone()),
         Atom::FloorDiv(x, y) => {
@@ -671,10 +707,13 @@ mod tests {
     #[test]
     fn bounds_remove_divisions() {
         let range = |x: &Sym| match x.to_string().as_str() {
-            "j" => (Some(0), Some(7)),
-            _ => (Some(0), None),
+            "j" => Range { low: Some(0), high: Some(7), top: None },
+            "k" => Range { low: Some(0), high: None, top: Some(s("d") - 1.into()) },
+            _ => Range::length(),
         };
         let e = (s("i") * 8.into() + s("j")).floor_div(&8.into());
+        assert_eq!(e.simplify(&range), s("i"));
+        let e = (s("i") * s("d") + s("k")).floor_div(&s("d"));
         assert_eq!(e.simplify(&range), s("i"));
     }
 

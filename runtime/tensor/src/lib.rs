@@ -6,6 +6,8 @@
 pub mod dim;
 mod dtype;
 mod element;
+#[cfg(feature = "files")]
+pub mod file;
 pub mod formats;
 pub mod movers;
 mod numbers;
@@ -15,7 +17,7 @@ mod tensor;
 mod text;
 mod value;
 
-pub use dim::{Dim, DimError, Sym};
+pub use dim::{Dim, DimError, Range, Sym};
 pub use dtype::{DType, Kind};
 pub use element::Element;
 pub use numbers::{CastOptions, cast, cast_with};

@@ -120,11 +120,11 @@ unsafe fn step<V: F32x16, const MR: usize, const NP: usize>(
         // SAFETY: row k of the panel exists.
         b[p] = unsafe { V::load(panels[p].add(k * LANES)) };
     }
-    for r in 0..MR {
+    for (sums, row) in acc.iter_mut().zip(rows) {
         // SAFETY: element k of the row exists.
-        let a = V::splat(unsafe { *rows[r].add(k) });
-        for p in 0..NP {
-            acc[r][p] = a.mul_add(b[p], acc[r][p]);
+        let a = V::splat(unsafe { *row.add(k) });
+        for (sum, b) in sums.iter_mut().zip(b) {
+            *sum = a.mul_add(b, *sum);
         }
     }
 }
@@ -145,10 +145,10 @@ unsafe fn finish<V: F32x16, const MR: usize, const NP: usize>(tile: &Tile, acc: 
             if has(flag) { V::load_up_to(array.add(column), len) } else { V::splat(absent) }
         };
         let (scale, bias) = (per_column(SCALE, args.scale, 1.0), per_column(BIAS, args.bias, 0.0));
-        for r in 0..MR {
+        for (r, sums) in acc.iter().enumerate() {
             let at = |stride: i64| (tile.row + r) as isize * stride as isize + column as isize;
             let c = args.c.wrapping_offset(at(args.ldc));
-            let mut sum = acc[r][p];
+            let mut sum = sums[p];
             // SAFETY: row and columns exist in C and, where flagged, in the residual.
             unsafe {
                 if has(ACCUM) {

@@ -1,4 +1,31 @@
-//! Placeholder while the family is written.
+//! Operators over rows: softmax and normalization.
+//!
+//! `f32_softmax` v1, [`SoftmaxArgs`](crate::args::SoftmaxArgs), in place allowed: with
+//! `t = src * scale + mask` over the row's valid columns, softmax is `e^(t - max t) / Σ e^(t - max t)`,
+//! log-softmax its logarithm. Other columns become 0. A row of -inf alone gives NaN, as the formula
+//! does; a row without valid columns gives zeros.
+//!
+//! `f32_norm` v1, [`NormArgs`](crate::args::NormArgs), in place allowed: layer norm is
+//! `(x - mean) / sqrt(var + eps) * gamma + beta`, variance in a second pass; RMS norm is
+//! `x / sqrt(mean x² + eps) * gamma + beta`.
+//!
+//! Sums have 16 partial sums or more, in an order that depends on the row's length only.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod norm;
+mod portable;
+mod softmax;
+
 use crate::Kernel;
+
 /// The family's rows.
-pub(crate) const ROWS: &[&[Kernel]] = &[];
+pub(crate) const ROWS: &[&[Kernel]] = &[
+    portable::ROWS,
+    #[cfg(target_arch = "x86_64")]
+    avx2::ROWS,
+    #[cfg(target_arch = "x86_64")]
+    avx512::ROWS,
+];

@@ -117,12 +117,6 @@ impl F32x16 for Avx2 {
     }
 
     #[inline(always)]
-    fn sqrt(self) -> Self {
-        // SAFETY: see the module.
-        unsafe { Self(_mm256_sqrt_ps(self.0), _mm256_sqrt_ps(self.1)) }
-    }
-
-    #[inline(always)]
     fn round(self) -> Self {
         const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
         // SAFETY: see the module.
@@ -219,7 +213,6 @@ impl F32x16 for Avx2 {
         fn int_add(a, b) = _mm256_add_epi32;
         fn int_sub(a, b) = _mm256_sub_epi32;
         fn int_and(a, b) = _mm256_and_si256;
-        fn int_or(a, b) = _mm256_or_si256;
         fn int_xor(a, b) = _mm256_xor_si256;
     }
 }

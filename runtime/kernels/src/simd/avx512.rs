@@ -87,12 +87,6 @@ impl F32x16 for Avx512 {
     }
 
     #[inline(always)]
-    fn sqrt(self) -> Self {
-        // SAFETY: see the module.
-        unsafe { Self(_mm512_sqrt_ps(self.0)) }
-    }
-
-    #[inline(always)]
     fn round(self) -> Self {
         // SAFETY: see the module.
         unsafe { Self(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0)) }
@@ -142,7 +136,6 @@ impl F32x16 for Avx512 {
         fn int_add(a: Self::Int, b: Self::Int) -> Self::Int = _mm512_add_epi32(a, b);
         fn int_sub(a: Self::Int, b: Self::Int) -> Self::Int = _mm512_sub_epi32(a, b);
         fn int_and(a: Self::Int, b: Self::Int) -> Self::Int = _mm512_and_si512(a, b);
-        fn int_or(a: Self::Int, b: Self::Int) -> Self::Int = _mm512_or_si512(a, b);
         fn int_xor(a: Self::Int, b: Self::Int) -> Self::Int = _mm512_xor_si512(a, b);
         fn int_shl[BITS](a: Self::Int) -> Self::Int = _mm512_slli_epi32::<BITS>(a);
         fn int_shr[BITS](a: Self::Int) -> Self::Int = _mm512_srai_epi32::<BITS>(a);

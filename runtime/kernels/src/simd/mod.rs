@@ -59,9 +59,7 @@ pub(crate) trait F32x16:
     fn max(self, other: Self) -> Self;
     /// `self < other ? self : other`: a NaN in `other` comes through, one in `self` does not.
     fn min(self, other: Self) -> Self;
-    /// Square root.
-    fn sqrt(self) -> Self;
-    /// Nearest integer, ties to even.
+    /// Nearest integer, ties to even, of values below 2^22.
     fn round(self) -> Self;
     /// `self < other`, false for NaN.
     fn lt(self, other: Self) -> Self::Mask;
@@ -75,7 +73,7 @@ pub(crate) trait F32x16:
     fn to_bits(self) -> Self::Int;
     /// The floats of these bits.
     fn from_bits(bits: Self::Int) -> Self;
-    /// Nearest integers, for values in the range of i32.
+    /// Nearest integers of values below 2^22.
     fn to_int(self) -> Self::Int;
     /// The integers as floats.
     fn from_int(int: Self::Int) -> Self;
@@ -87,8 +85,6 @@ pub(crate) trait F32x16:
     fn int_sub(a: Self::Int, b: Self::Int) -> Self::Int;
     /// Bitwise and.
     fn int_and(a: Self::Int, b: Self::Int) -> Self::Int;
-    /// Bitwise or.
-    fn int_or(a: Self::Int, b: Self::Int) -> Self::Int;
     /// Bitwise exclusive or.
     fn int_xor(a: Self::Int, b: Self::Int) -> Self::Int;
     /// Shift to the left.
@@ -125,6 +121,15 @@ pub(crate) trait F32x16:
     unsafe fn store_up_to(self, dst: *mut f32, len: usize) {
         // SAFETY: `len` is the caller's promise.
         unsafe { if len >= LANES { self.store(dst) } else { self.store_part(dst, len) } }
+    }
+
+    /// Which lanes lie below `len`.
+    #[inline(always)]
+    fn lanes_below(len: usize) -> Self::Mask {
+        const INDEX: [f32; LANES] =
+            [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
+        // SAFETY: the array has 16 elements.
+        unsafe { Self::load(INDEX.as_ptr()) }.lt(Self::splat(len as f32))
     }
 
     /// The magnitude.

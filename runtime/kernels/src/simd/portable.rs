@@ -9,6 +9,9 @@ use super::{F32x16, LANES, operators};
 #[derive(Clone, Copy)]
 pub(crate) struct Portable([f32; LANES]);
 
+/// 1.5 * 2^23: adding it to a value below 2^22 leaves no place for a fraction.
+const ROUNDER: f32 = 12_582_912.0;
+
 #[inline(always)]
 fn map<A: Copy, B: Copy, C: Copy + Default>(
     a: [A; LANES],
@@ -84,13 +87,8 @@ impl F32x16 for Portable {
     }
 
     #[inline(always)]
-    fn sqrt(self) -> Self {
-        Self(self.0.map(libm::sqrtf))
-    }
-
-    #[inline(always)]
     fn round(self) -> Self {
-        Self(self.0.map(libm::rintf))
+        Self(self.0.map(|lane| (lane + ROUNDER) - ROUNDER))
     }
 
     #[inline(always)]
@@ -129,7 +127,7 @@ impl F32x16 for Portable {
 
     #[inline(always)]
     fn to_int(self) -> Self::Int {
-        self.0.map(|lane| libm::rintf(lane) as i32)
+        self.0.map(|lane| ((lane + ROUNDER).to_bits() as i32).wrapping_sub(ROUNDER.to_bits() as i32))
     }
 
     #[inline(always)]
@@ -155,11 +153,6 @@ impl F32x16 for Portable {
     #[inline(always)]
     fn int_and(a: Self::Int, b: Self::Int) -> Self::Int {
         map(a, b, |a, b| a & b)
-    }
-
-    #[inline(always)]
-    fn int_or(a: Self::Int, b: Self::Int) -> Self::Int {
-        map(a, b, |a, b| a | b)
     }
 
     #[inline(always)]

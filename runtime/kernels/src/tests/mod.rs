@@ -1,10 +1,13 @@
 //! Tests that walk the table: every row that this CPU can run, against a reference in f64.
 
+mod convert;
 mod gemm;
 mod guard;
 mod pack;
+mod rows;
 mod table;
 mod vmath;
+mod window;
 
 use std::vec::Vec;
 

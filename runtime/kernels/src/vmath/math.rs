@@ -11,7 +11,7 @@ use crate::simd::F32x16;
 /// `ln 2` in two parts; products of the first with integers below 2^15 are exact.
 const LN_2_PARTS: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
 /// `π / 2` in three parts.
-const HALF_PI_PARTS: [f32; 3] = [1.570_796_4, -4.371_139e-8, -1.716_306_4e-15];
+const HALF_PI_PARTS: [f32; 3] = [1.570_796_4, -4.371_139e-8, -1.715_124_5e-15];
 /// Beyond this the reduction of sine and cosine loses digits.
 const MAX_ANGLE: f32 = 1e5;
 /// Below this the gated functions (silu, mish, gelu) are 0.
@@ -71,7 +71,7 @@ pub(crate) fn log<V: F32x16>(x: V) -> V {
             -1.666_805_8e-1,
             2.000_071_5e-1,
             -2.499_999_4e-1,
-            3.333_333_1e-1,
+            3.333_333e-1,
         ],
     );
     let tail = exponent.mul_add(V::splat(LN_2_PARTS[1]), r * square * p);
@@ -96,11 +96,10 @@ fn log1p_unit<V: F32x16>(x: V) -> V {
 pub(crate) fn tanh<V: F32x16>(x: V) -> V {
     let t = x.abs();
     let z = x * x;
-    let p =
-        polynomial(z, [-5.704_988_7e-3, 2.063_908_9e-2, -5.373_971_5e-2, 1.333_144_2e-1, -3.333_328_2e-1]);
-    let small = (z * x).mul_add(p, x);
+    let p = polynomial(z, [-5.704_988_7e-3, 2.063_909e-2, -5.373_971_5e-2, 1.333_144_2e-1, -3.333_328e-1]);
+    let small = (z * t).mul_add(p, t);
     let large = V::splat(1.0) - V::splat(2.0) / (exp(t + t) + V::splat(1.0));
-    V::select(t.lt(V::splat(0.625)), small, large.flip_sign(x.sign()))
+    V::select(t.lt(V::splat(0.625)), small, large).flip_sign(x.sign())
 }
 
 /// `1 / (1 + e^-x)`.
@@ -170,7 +169,7 @@ pub(crate) fn gelu<V: F32x16>(x: V) -> V {
 #[inline(always)]
 pub(crate) fn gelu_tanh<V: F32x16>(x: V) -> V {
     // 2 sqrt(2 / π), and that times 0.044715.
-    const LINEAR: f32 = 1.595_769_1;
+    const LINEAR: f32 = 1.595_769;
     const CUBIC: f32 = 7.135_481_6e-2;
     let x = V::splat(GATE_FLOOR).max(x);
     let slope = (x * x).mul_add(V::splat(CUBIC), V::splat(LINEAR));
@@ -194,10 +193,10 @@ pub(crate) fn mish<V: F32x16>(x: V) -> V {
     x * (n / (n + V::splat(2.0)))
 }
 
-/// The sine of `x + quarter * π / 2`, or `scalar` of each lane where an angle is too large.
+/// The sine of `x + quarter * π / 2` for x >= 0, or `scalar` of each lane where an angle is too large.
 #[inline(always)]
 fn sine<V: F32x16>(x: V, quarter: i32, scalar: fn(f32) -> f32) -> V {
-    if !V::all(x.abs().lt(V::splat(MAX_ANGLE))) {
+    if !V::all(x.lt(V::splat(MAX_ANGLE))) {
         let lanes = x.to_array().map(scalar);
         // SAFETY: the array has 16 lanes.
         return unsafe { V::load(lanes.as_ptr()) };
@@ -221,11 +220,11 @@ fn sine<V: F32x16>(x: V, quarter: i32, scalar: fn(f32) -> f32) -> V {
 /// Sine.
 #[inline(always)]
 pub(crate) fn sin<V: F32x16>(x: V) -> V {
-    sine(x, 0, libm::sinf)
+    sine(x.abs(), 0, libm::sinf).flip_sign(x.sign())
 }
 
 /// Cosine.
 #[inline(always)]
 pub(crate) fn cos<V: F32x16>(x: V) -> V {
-    sine(x, 1, libm::cosf)
+    sine(x.abs(), 1, libm::cosf)
 }

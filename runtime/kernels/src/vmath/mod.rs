@@ -6,10 +6,10 @@
 //! ones, [`BinaryArgs`](crate::args::BinaryArgs): pow, atan2, fmod, with C's special cases.
 //!
 //! Errors of the vector kernels against the exact function, in units of the result's last place:
-//! exp, log, tanh, sigmoid, erf at most 2; softplus, silu, mish, gelu_tanh at most 4; sin, cos at most
-//! 2 up to |x| = 1e5 (scalar code beyond) but for results below 1e-3, where the error is below 1e-9;
-//! gelu 4 for x > -1 and an absolute error below 1e-7 for x <= -1. NaN gives NaN, infinities their
-//! limits; tanh, sigmoid and erf never leave their range.
+//! exp, log, tanh, erf at most 2, sigmoid 2.1; softplus, silu, mish at most 4; sin, cos at most 2 up
+//! to |x| = 1e5 (scalar code beyond), or 1e-9 where that is more; gelu and gelu_tanh 4 for x >= -1,
+//! and below that 4 or 1e-7, whichever is more. NaN gives NaN, infinities their limits; tanh, sigmoid
+//! and erf never leave their range.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

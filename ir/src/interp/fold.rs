@@ -1,0 +1,62 @@
+//! Evaluation of single nodes whose operands are constants.
+
+use crate::ops::{EvalCx, OpError};
+use crate::{Graph, Node, Tensor, Type, Value, ValueId, ops::Effects};
+
+/// Scalar operations that evaluating a node takes, where its sizes are fixed.
+pub fn cost(graph: &Graph, node: &Node) -> Option<u64> {
+    let elems = |ty: &Type| {
+        let sizes = ty.as_tensor()?.fixed_shape()?;
+        sizes.iter().try_fold(1u64, |n, d| n.checked_mul(*d as u64))
+    };
+    let total = |vs: &[ValueId]| vs.iter().try_fold(0u64, |n, v| n.checked_add(elems(graph.ty(*v))?));
+    let shape = |i: usize| graph.ty(node.inputs[i]).as_tensor()?.fixed_shape();
+    let outputs = total(&node.outputs)?;
+    let depth: u64 = match node.op.name {
+        "contract" => {
+            let (lhs, out) = (node.attrs.str("lhs"), node.attrs.str("out"));
+            let summed = lhs.chars().zip(shape(0)?).filter(|(l, _)| !out.contains(*l));
+            summed.map(|(_, n)| n as u64).product()
+        }
+        "conv" => shape(1)?[1..].iter().map(|n| *n as u64).product(),
+        "conv_transpose" => shape(1)?.iter().map(|n| *n as u64).product(),
+        "pool" | "max_pool_indices" => node.attrs.ints("kernel").iter().map(|n| n.unsigned_abs()).product(),
+        "attention" => shape(1)?[2..].iter().map(|n| *n as u64).product(),
+        "recurrent" => shape(1)?.iter().chain(&shape(2)?).map(|n| *n as u64).sum(),
+        _ => 1,
+    };
+    outputs.checked_mul(depth.max(1))?.checked_add(total(&node.inputs)?)
+}
+
+/// The results of a node whose operands are all constants, if that takes at most `budget` scalar operations.
+///
+/// `None` also where a size is not fixed, where the node has bodies or effects, and where evaluation
+/// fails: a run will then fail with the message.
+pub fn eval_node_constant(graph: &Graph, node: &Node, budget: u64) -> Option<Vec<Value>> {
+    if node.op.effects != Effects::Pure || !node.blocks.is_empty() || node.is("constant") {
+        return None;
+    }
+    let inputs: Vec<Value> =
+        node.inputs.iter().map(|v| graph.constant(*v).cloned().map(Value::Tensor)).collect::<Option<_>>()?;
+    if cost(graph, node)? > budget {
+        return None;
+    }
+    let outputs: Vec<Type> = node.outputs.iter().map(|v| graph.ty(*v).clone()).collect();
+    let cx = EvalCx {
+        attrs: &node.attrs,
+        inputs: &inputs,
+        outputs: &outputs,
+        syms: &|_| None,
+        run_block: &|_, _| Err(OpError("a node with bodies is not folded".into())),
+    };
+    let results = (node.op.eval)(&cx).ok()?;
+    let fits = |(ty, v): (&Type, &Value)| match (ty.as_tensor(), v.tensor()) {
+        (Some(ty), Some(t)) => is_of_type(t, ty),
+        _ => false,
+    };
+    (results.len() == outputs.len() && outputs.iter().zip(&results).all(fits)).then_some(results)
+}
+
+fn is_of_type(t: &Tensor, ty: &crate::TensorType) -> bool {
+    t.dtype() == ty.dtype && ty.fixed_shape().as_deref() == Some(t.shape())
+}

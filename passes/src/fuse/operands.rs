@@ -1,0 +1,22 @@
+//! Which operands of a template have to lie in memory, and whether a template fits at all.
+
+use crate::lower::templates;
+use nnc_ir::{Graph, Node, ValueId};
+
+/// True if a microkernel nest computes this contraction or convolution.
+pub(crate) fn has_template(graph: &Graph, node: &Node) -> bool {
+    match node.op.name {
+        "contract" => templates::gemm::plan(graph, node).is_some(),
+        "conv" => templates::conv::plan(graph, node).is_some(),
+        _ => false,
+    }
+}
+
+/// The values that a template reads from memory. Movements between them and the node are absorbed.
+pub(crate) fn in_memory(graph: &Graph, node: &Node) -> Vec<ValueId> {
+    match node.op.name {
+        "contract" => templates::gemm::plan(graph, node)
+            .map_or_else(|| node.inputs.clone(), |p| vec![p.a.base, p.b.base]),
+        _ => node.inputs.clone(),
+    }
+}

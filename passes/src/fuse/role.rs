@@ -1,0 +1,83 @@
+//! What fusion may do with an operator: one table.
+
+use super::operands;
+use nnc_ir::ops::{Effects, is_elementwise};
+use nnc_ir::{DType, Graph, Node, Type};
+
+/// What an operator is to fusion.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    /// A function of an index.
+    Inline,
+    /// A function of an index whose result is, in memory, its operand's bytes.
+    Alias,
+    /// A loop for every element; may be a group's anchor.
+    Loop,
+    /// A microkernel nest with an epilogue; may be a group's anchor.
+    Matmul,
+    /// A microkernel nest that writes its results itself.
+    Template,
+    /// Bytes known at compile time.
+    Source,
+    /// A step of the plan.
+    Step,
+}
+
+/// The role of a node.
+pub(crate) fn role(graph: &Graph, node: &Node) -> Role {
+    let strings = |v: &nnc_ir::ValueId| !matches!(graph.ty(*v), Type::Tensor(t) if t.dtype != DType::Str);
+    match node.op.name {
+        "constant" => Role::Source,
+        "if" | "loop" | "routine" | "symbols" => Role::Step,
+        _ if node.inputs.iter().chain(&node.outputs).any(strings) => Role::Step,
+        "reshape" => Role::Alias,
+        "contract" | "conv" if operands::has_template(graph, node) => Role::Matmul,
+        "reduce" | "arg_reduce" | "pool" | "contract" | "conv" | "conv_transpose" => Role::Loop,
+        "broadcast" | "transpose" | "slice" | "reverse" | "pad" | "concat" | "gather" | "gather_elements"
+        | "gather_nd" | "iota" | "dims" => Role::Inline,
+        _ if is_elementwise(node.op) => Role::Inline,
+        _ => Role::Template,
+    }
+}
+
+/// Must run even if nobody reads its results.
+pub(crate) fn has_effect(graph: &Graph, node: &Node) -> bool {
+    node.op.effects == Effects::Binds
+        && node.outputs.iter().any(|v| !graph.value(*v).ty.to_string().is_empty())
+}
+
+/// Moves elements without computing.
+pub(crate) fn is_movement(node: &Node) -> bool {
+    matches!(node.op.name, "broadcast" | "reshape" | "transpose" | "slice" | "reverse")
+}
+
+/// Made of indices alone.
+pub(crate) fn is_generated(node: &Node) -> bool {
+    matches!(node.op.name, "iota" | "dims")
+}
+
+/// Costs about as much as loading its result.
+pub(crate) fn is_cheap(node: &Node) -> bool {
+    use nnc_ir::ScalarOp::{Abs, Add, And, Eq, Ge, Gt, Le, Lt, Max, Min, Mul, Ne, Neg, Not, Or, Sub};
+    match node.op.scalar {
+        Some(op) => matches!(
+            op,
+            Add | Sub | Mul | Neg | Abs | Max | Min | And | Or | Not | Eq | Ne | Lt | Le | Gt | Ge
+        ),
+        None => matches!(node.op.name, "cast" | "bitcast" | "select" | "pad" | "gather"),
+    }
+}
+
+/// Reads elements of operand `i` more than once.
+pub(crate) fn repeats(graph: &Graph, node: &Node, i: usize) -> bool {
+    match node.op.name {
+        "broadcast" => graph.tensor_ty(node.inputs[0]).elems() != graph.tensor_ty(node.outputs[0]).elems(),
+        "gather" | "gather_nd" => {
+            i == 0 || node.is("gather_nd") || graph.tensor_ty(node.inputs[0]).rank() > 1
+        }
+        "gather_elements" => i == 0,
+        "pad" => !matches!(node.attrs.str("mode"), "constant"),
+        "pool" | "contract" | "conv" | "conv_transpose" => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,398 @@
+//! Emits the value of a graph node at an index: the heart of fusion.
+//!
+//! Every fusible operator is a function from an index to a scalar. Asking for the root of a group at an
+//! index asks its operands at theirs, until a value is reached that lies in memory.
+
+use super::{index, window};
+use crate::program::Constant;
+use nnc_ir::tile::{Access, Expr, KernelBuilder, Local, Mem, OpenLoop, Turns, arithmetic_type};
+use nnc_ir::{Attr, DType, Dim, Graph, Node, ScalarOp, Sym, ValueId};
+use nnc_tensor::Range;
+use std::collections::{BTreeSet, HashMap};
+
+/// What stands behind a parameter of a kernel.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Source {
+    /// A value in memory.
+    Value(ValueId),
+    /// A constant in a form of its own.
+    Constant(Constant),
+}
+
+/// The kernel under construction and what it has emitted so far.
+pub(crate) struct Emitter<'g> {
+    /// The graph.
+    pub(crate) graph: &'g Graph,
+    /// The kernel.
+    pub(crate) kb: KernelBuilder,
+    /// Values computed inside the kernel; all others are loaded.
+    inside: &'g BTreeSet<ValueId>,
+    /// Buffers in the order of the kernel's parameters.
+    pub(crate) params: Vec<Source>,
+    mems: HashMap<Source, Mem>,
+    /// Estimated nanoseconds of a grid point.
+    pub(crate) cost: Dim,
+    /// Scopes of values already emitted, innermost last.
+    memo: Vec<HashMap<(ValueId, Vec<Dim>), Local>>,
+    /// Ranges of loop axes and loaded indices.
+    tops: HashMap<u32, Dim>,
+    lanes_open: u32,
+    /// The anchor's result, where a template has put it.
+    anchor: Option<(ValueId, Mem, Box<dyn Fn(&[Dim]) -> Dim + 'g>)>,
+}
+
+impl<'g> Emitter<'g> {
+    /// An empty kernel that computes the values in `inside` and loads all others.
+    pub(crate) fn new(graph: &'g Graph, name: &str, inside: &'g BTreeSet<ValueId>) -> Emitter<'g> {
+        Emitter {
+            graph,
+            kb: KernelBuilder::new(name),
+            inside,
+            params: Vec::new(),
+            mems: HashMap::new(),
+            cost: Dim::ONE,
+            memo: vec![HashMap::new()],
+            tops: HashMap::new(),
+            lanes_open: 0,
+            anchor: None,
+        }
+    }
+
+    /// From now on the value is found in memory at `at(index)`.
+    pub(crate) fn set_anchor(&mut self, v: ValueId, mem: Mem, at: Box<dyn Fn(&[Dim]) -> Dim + 'g>) {
+        self.anchor = Some((v, mem, at));
+    }
+
+    /// The shape of a value.
+    pub(crate) fn shape(&self, v: ValueId) -> &'g [Dim] {
+        &self.graph.tensor_ty(v).shape
+    }
+
+    /// The data type of a value.
+    pub(crate) fn dtype(&self, v: ValueId) -> DType {
+        self.graph.tensor_ty(v).dtype
+    }
+
+    /// The buffer that holds a value, as a parameter of the kernel.
+    pub(crate) fn buffer(&mut self, v: ValueId, access: Access) -> Mem {
+        let ty = self.graph.tensor_ty(v);
+        self.param(Source::Value(v), ty.dtype, ty.elems(), access)
+    }
+
+    /// A constant in a form of its own, as a parameter of the kernel.
+    pub(crate) fn constant(&mut self, c: Constant) -> Mem {
+        let (dtype, elems) = match &c {
+            Constant::Packed { value, packing } => {
+                let elems = packing.elems().map_or_else(|| self.graph.tensor_ty(*value).elems(), Dim::int);
+                (self.dtype(*value), elems)
+            }
+            Constant::Zeros { dtype, len } => (*dtype, len.clone()),
+        };
+        self.param(Source::Constant(c), dtype, elems, Access::Read)
+    }
+
+    fn param(&mut self, source: Source, dtype: DType, elems: Dim, access: Access) -> Mem {
+        if let Some(m) = self.mems.get(&source) {
+            return *m;
+        }
+        let mem = self.kb.param(dtype, elems, access);
+        self.params.push(source.clone());
+        self.mems.insert(source, mem);
+        mem
+    }
+
+    /// What is known of a symbol.
+    pub(crate) fn range(&self, s: &Sym) -> Range {
+        match s {
+            Sym::Local(n) => {
+                let top = self.tops.get(n).cloned();
+                Range { low: top.as_ref().map(|_| 0), high: top.as_ref().and_then(Dim::as_const), top }
+            }
+            Sym::Name(_) => Range::length(),
+        }
+    }
+
+    /// Simplifies an index with the ranges of the open loops.
+    pub(crate) fn simplify(&self, d: &Dim) -> Dim {
+        d.simplify(&|s| self.range(s))
+    }
+
+    /// Notes that a local lies in `0 ..= top`.
+    pub(crate) fn note_top(&mut self, local: u32, top: Dim) {
+        self.tops.insert(local, top);
+    }
+
+    /// Notes the top of an index expression that is a local plus something: the local's own range is known.
+    pub(crate) fn note_local(&mut self, d: &Dim, top: Dim) {
+        if let Some(Sym::Local(n)) = d.as_sym() {
+            self.note_top(*n, top);
+        }
+    }
+
+    /// A new grid axis.
+    pub(crate) fn grid(&mut self, extent: Dim) -> Dim {
+        let d = self.kb.grid(extent.clone());
+        self.note_axis(&d, extent);
+        d
+    }
+
+    fn note_axis(&mut self, axis: &Dim, extent: Dim) {
+        if let Some(Sym::Local(n)) = axis.as_sym() {
+            self.note_top(*n, extent - Dim::ONE);
+        }
+    }
+
+    /// Opens a loop and a scope.
+    pub(crate) fn begin(&mut self, turns: Turns, extent: Dim, carried: &[Local]) -> OpenLoop {
+        let open = self.kb.begin(turns, extent.clone(), carried);
+        self.note_axis(&open.index(), extent);
+        self.memo.push(HashMap::new());
+        self.lanes_open += u32::from(turns == Turns::Lanes);
+        open
+    }
+
+    /// Closes a loop and its scope.
+    pub(crate) fn end(
+        &mut self,
+        open: OpenLoop,
+        next: &[Local],
+        reduces: &[(ScalarOp, Local, Local)],
+    ) -> (Vec<Local>, Vec<Local>) {
+        self.memo.pop();
+        self.lanes_open -= u32::from(open.turns() == Turns::Lanes);
+        self.kb.end(open, next, reduces)
+    }
+
+    /// The element of a value at an index.
+    pub(crate) fn value(&mut self, v: ValueId, idx: &[Dim]) -> Local {
+        let idx: Vec<Dim> = idx.iter().map(|d| self.simplify(d)).collect();
+        let key = (v, idx);
+        if let Some(l) = self.memo.iter().rev().find_map(|m| m.get(&key)) {
+            return *l;
+        }
+        let local = self.compute(v, &key.1);
+        self.memo.last_mut().expect("the outermost scope").insert(key, local);
+        local
+    }
+
+    fn compute(&mut self, v: ValueId, idx: &[Dim]) -> Local {
+        if let Some((anchor, mem, at)) = &self.anchor
+            && *anchor == v
+        {
+            let (mem, at) = (*mem, at(idx));
+            let at = self.simplify(&at);
+            return self.kb.load(mem, at);
+        }
+        if let Some(c) = self.splat_constant(v) {
+            return c;
+        }
+        if !self.inside.contains(&v) {
+            let at = self.simplify(&index::row_major(self.shape(v), idx));
+            let mem = self.buffer(v, Access::Read);
+            return self.kb.load(mem, at);
+        }
+        let (node, _) = self.graph.def_output(v).expect("a value computed inside has a node");
+        self.node(node, v, idx)
+    }
+
+    /// Constants of one element (or one repeated element) are immediate.
+    fn splat_constant(&mut self, v: ValueId) -> Option<Local> {
+        let t = self.graph.constant(v).filter(|t| t.len() == 1)?;
+        let dtype = arithmetic_type(t.dtype());
+        if t.dtype().is_float() {
+            return Some(self.kb.float(dtype, t.to_f64s()[0]));
+        }
+        let value = *t.to_ints().first()?;
+        Some(self.kb.int(dtype, value as i64))
+    }
+
+    fn node(&mut self, node: &'g Node, v: ValueId, idx: &[Dim]) -> Local {
+        if let Some(op) = node.op.scalar {
+            let args: Vec<Local> = node.inputs.iter().map(|i| self.value(*i, idx)).collect();
+            return self.kb.op(op, &args);
+        }
+        match node.op.name {
+            "select" => {
+                let [c, a, b] = [0, 1, 2].map(|i| self.value(node.inputs[i], idx));
+                self.kb.select(c, a, b)
+            }
+            "cast" => self.cast(node, v, idx),
+            "bitcast" => {
+                let x = self.value(node.inputs[0], idx);
+                self.kb.def(self.dtype(v), Expr::Bitcast(x))
+            }
+            "iota" => {
+                let i = self.kb.def(DType::I64, Expr::Index(idx[node.attrs.index("axis")].clone()));
+                self.kb.cast(i, arithmetic_type(self.dtype(v)))
+            }
+            "dims" => self.dims(node, idx),
+            "concat" => self.concat(node, idx),
+            "pad" => self.pad(node, idx),
+            "gather" | "gather_elements" | "gather_nd" => self.gathered(node, idx),
+            "reduce" | "arg_reduce" | "pool" | "contract" | "conv" | "conv_transpose" => {
+                window::emit(self, node, v, idx)
+            }
+            _ => {
+                let moved =
+                    index::source(self.graph, node, idx).expect("grouping took only fusible operators");
+                self.value(node.inputs[0], &moved)
+            }
+        }
+    }
+
+    fn cast(&mut self, node: &Node, v: ValueId, idx: &[Dim]) -> Local {
+        let x = self.value(node.inputs[0], idx);
+        let (from, to) = (self.dtype(node.inputs[0]), self.dtype(v));
+        let wide = arithmetic_type(to);
+        if to == DType::Bool {
+            let zero = self.kb.constant(self.kb.dtype(x), 0.0);
+            return self.kb.op(ScalarOp::Ne, &[x, zero]);
+        }
+        let y = self.kb.cast(x, wide);
+        let narrows = wide != to && from != to && to.is_float();
+        if narrows { self.kb.def(wide, Expr::RoundTo(to, y)) } else { y }
+    }
+
+    fn dims(&mut self, node: &Node, idx: &[Dim]) -> Local {
+        let values = node.attrs.dims("values");
+        let mut result = self.kb.def(DType::I64, Expr::Index(values[0].clone()));
+        for (k, d) in values.iter().enumerate().skip(1) {
+            let value = self.kb.def(DType::I64, Expr::Index(d.clone()));
+            let at = self.index_is(&idx[0], k as i64);
+            result = self.kb.select(at, value, result);
+        }
+        result
+    }
+
+    fn index_is(&mut self, d: &Dim, k: i64) -> Local {
+        let i = self.kb.def(DType::I64, Expr::Index(d.clone()));
+        let k = self.kb.int(DType::I64, k);
+        self.kb.op(ScalarOp::Eq, &[i, k])
+    }
+
+    fn concat(&mut self, node: &Node, idx: &[Dim]) -> Local {
+        let axis = node.attrs.index("axis");
+        let mut start = Dim::ZERO;
+        let mut result = None;
+        for x in &node.inputs {
+            let len = self.shape(*x)[axis].clone();
+            let mut at = idx.to_vec();
+            at[axis] = clamp(&(idx[axis].clone() - start.clone()), &len);
+            let value = self.value(*x, &at);
+            result = Some(match result {
+                None => value,
+                Some(before) => {
+                    let i = self.kb.def(DType::I64, Expr::Index(idx[axis].clone()));
+                    let s = self.kb.def(DType::I64, Expr::Index(start.clone()));
+                    let from_here = self.kb.op(ScalarOp::Ge, &[i, s]);
+                    self.kb.select(from_here, value, before)
+                }
+            });
+            start = start + len;
+        }
+        result.expect("a concat has operands")
+    }
+
+    fn pad(&mut self, node: &Node, idx: &[Dim]) -> Local {
+        let (low, mode) = (node.attrs.dims("low"), node.attrs.str("mode"));
+        let shape = self.shape(node.inputs[0]);
+        let mut at = Vec::new();
+        let mut inside: Option<Local> = None;
+        for (k, i) in idx.iter().enumerate() {
+            let (src, n) = (i.clone() - low[k].clone(), &shape[k]);
+            let padded = !(low[k].is(0) && node.attrs.dims("high")[k].is(0));
+            at.push(match mode {
+                _ if !padded => src.clone(),
+                "edge" | "constant" => clamp(&src, n),
+                "wrap" => src.modulo(n),
+                _ => index::reflect(&src, n),
+            });
+            if mode == "constant" && padded {
+                let ok = self.kb.in_range(src, n.clone());
+                inside = Some(inside.map_or(ok, |c| self.kb.op(ScalarOp::And, &[c, ok])));
+            }
+        }
+        let value = self.value(node.inputs[0], &at);
+        match inside {
+            None => value,
+            Some(c) => {
+                let fill = self.value(node.inputs[1], &[]);
+                self.kb.select(c, value, fill)
+            }
+        }
+    }
+
+    /// A loaded integer as an index into `0 .. extent`: negative values count from the end; what
+    /// lies outside is moved to the border, so that nothing is ever read out of bounds.
+    pub(crate) fn loaded_index(&mut self, v: ValueId, idx: &[Dim], extent: &Dim) -> Dim {
+        let raw = self.value(v, idx);
+        let i = self.kb.cast(raw, DType::I64);
+        let n = self.kb.def(DType::I64, Expr::Index(extent.clone()));
+        let (zero, one) = (self.kb.int(DType::I64, 0), self.kb.int(DType::I64, 1));
+        let (negative, from_end) = (self.kb.op(ScalarOp::Lt, &[i, zero]), self.kb.op(ScalarOp::Add, &[i, n]));
+        let i = self.kb.select(negative, from_end, i);
+        let last = self.kb.op(ScalarOp::Sub, &[n, one]);
+        let i = self.kb.op(ScalarOp::Min, &[i, last]);
+        let i = self.kb.op(ScalarOp::Max, &[i, zero]);
+        self.note_top(i.0, extent.clone() - Dim::ONE);
+        i.dim()
+    }
+
+    fn gathered(&mut self, node: &Node, idx: &[Dim]) -> Local {
+        let (x, indices) = (node.inputs[0], node.inputs[1]);
+        let shape = self.shape(x);
+        let at = match node.op.name {
+            "gather" => {
+                let axis = node.attrs.index("axis");
+                let n = self.shape(indices).len();
+                let i = self.loaded_index(indices, &idx[axis..axis + n], &shape[axis]);
+                [&idx[..axis], &[i], &idx[axis + n..]].concat()
+            }
+            "gather_elements" => {
+                let axis = node.attrs.index("axis");
+                let mut at = idx.to_vec();
+                at[axis] = self.loaded_index(indices, idx, &shape[axis]);
+                at
+            }
+            _ => {
+                let (batch, rank) = (node.attrs.index("batch_dims"), self.shape(indices).len());
+                let depth =
+                    self.shape(indices)[rank - 1].as_len().expect("inference asks for a fixed index depth");
+                let mut at = idx[..batch].to_vec();
+                for k in 0..depth {
+                    let from = [&idx[..rank - 1], &[Dim::len(k)]].concat();
+                    at.push(self.loaded_index(indices, &from, &shape[batch + k]));
+                }
+                at.extend_from_slice(&idx[rank - 1..]);
+                at
+            }
+        };
+        self.value(x, &at)
+    }
+}
+
+/// An index moved to the nearest inside `0 .. n`.
+fn clamp(i: &Dim, n: &Dim) -> Dim {
+    i.min_with(&(n.clone() - Dim::ONE)).max_with(&Dim::ZERO)
+}
+
+/// An integer list attribute of any node, empty if it is missing.
+pub(crate) fn ints_or_empty<'n>(node: &'n Node, name: &str) -> &'n [i64] {
+    match node.attrs.get(name) {
+        Some(Attr::Ints(v)) => v,
+        _ => &[],
+    }
+}
+
+impl Emitter<'_> {
+    /// True if an index certainly lies in `0 .. extent`.
+    pub(crate) fn always_inside(&self, i: &Dim, extent: &Dim) -> bool {
+        let range = |s: &Sym| self.range(s);
+        i.at_least(0, &range) && (extent.clone() - Dim::ONE - i.clone()).at_least(0, &range)
+    }
+
+    /// True inside a lanes loop.
+    pub(crate) fn in_lanes(&self) -> bool {
+        self.lanes_open > 0
+    }
+}

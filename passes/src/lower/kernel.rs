@@ -1,0 +1,184 @@
+//! One kernel for one group or template: choice of axes and lanes, then emission.
+
+use super::emit::{Emitter, Source};
+use super::index::unravel;
+use super::templates::{conv, epilogue::DestLayout, gemm, recurrent, rows, scan, scatter};
+use super::window;
+use crate::fuse::{Dest, Group};
+use nnc_ir::tile::{Access, Kernel, Stmt, Turns, arithmetic_type};
+use nnc_ir::{Dim, Graph, Node, ValueId};
+use nnc_tensor::dim::Atom;
+use std::collections::BTreeSet;
+
+/// A kernel and the buffers behind its parameters.
+pub(crate) struct Lowered {
+    pub(crate) kernel: Kernel,
+    pub(crate) params: Vec<Source>,
+}
+
+fn finish(e: Emitter) -> Lowered {
+    let Emitter { kb, params, cost, .. } = e;
+    Lowered { kernel: kb.finish(cost), params }
+}
+
+/// What the kernel of a group computes, for people.
+fn name_of(graph: &Graph, group: &Group) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for v in &group.inside {
+        let Some(n) = graph.def_node(*v) else { continue };
+        if !names.contains(&n.op.name) && !matches!(n.op.name, "broadcast" | "reshape" | "constant") {
+            names.push(n.op.name);
+        }
+    }
+    if names.is_empty() { "copy".into() } else { names.join("+") }
+}
+
+/// The kernel of a group.
+pub(crate) fn group(graph: &Graph, group: &Group) -> Lowered {
+    let name = name_of(graph, group);
+    if let Some(anchor) = group.anchor.map(|n| graph.node(n))
+        && crate::fuse::role(graph, anchor) == crate::fuse::Role::Matmul
+    {
+        let mut e = Emitter::new(graph, &name, &group.inside);
+        match anchor.op.name {
+            "contract" => gemm::emit(&mut e, group, anchor),
+            _ => conv::emit(&mut e, group, anchor),
+        }
+        return finish(e);
+    }
+    let rank = graph.tensor_ty(group.root).rank();
+    // Join axes from the innermost outward as long as no index needs a division for it.
+    let mut runs: Vec<usize> = vec![1; rank];
+    let mut best = mapped(graph, group, &name, &runs);
+    let mut least = divisions(&best.kernel);
+    if rank > 1 {
+        let whole = mapped(graph, group, &name, &[rank]);
+        if divisions(&whole.kernel) <= least {
+            return whole;
+        }
+    }
+    let mut k = rank;
+    while k > 1 {
+        let mut tried = runs.clone();
+        let joined = tried.remove(k - 2);
+        tried[k - 2] += joined;
+        let with = mapped(graph, group, &name, &tried);
+        if divisions(&with.kernel) <= least {
+            (best, runs) = (with, tried);
+            least = divisions(&best.kernel);
+        }
+        k -= 1;
+        k = k.min(runs.len());
+    }
+    best
+}
+
+/// Elements of one grid point along a long innermost axis.
+const CHUNK: i64 = 4096;
+
+/// A kernel over the root's axes, joined to runs of the given lengths (outermost first).
+fn mapped(graph: &Graph, group: &Group, name: &str, runs: &[usize]) -> Lowered {
+    let mut e = Emitter::new(graph, name, &group.inside);
+    let shape = e.shape(group.root);
+    let out = e.buffer(group.dest.value, Access::Write);
+    let dest = DestLayout::new(graph, &group.dest);
+    let anchor = group.anchor.map(|n| graph.node(n));
+    let inner_reduce = anchor.is_some_and(|n| window::reduces_last_axis(&e, n));
+    let mut idx = Vec::new();
+    let mut at = 0;
+    let mut lanes = None;
+    for (i, run) in runs.iter().enumerate() {
+        let part = &shape[at..at + run];
+        let extent = Dim::product(part);
+        at += run;
+        let innermost = i + 1 == runs.len();
+        let axis = if !innermost || inner_reduce {
+            e.grid(extent)
+        } else {
+            let (first, len) = gemm::block_axis(&mut e, &extent, gemm::BlockSize(CHUNK));
+            let open = e.begin(Turns::Lanes, len, &[]);
+            let axis = first + open.index();
+            lanes = Some(open);
+            axis
+        };
+        idx.extend(unravel(part, &axis));
+    }
+    let value = e.value(group.root, &idx);
+    let value = e.kb.cast(value, arithmetic_type(e.dtype(group.dest.value)));
+    let place = e.simplify(&dest.at(&idx));
+    e.kb.store(out, place, value);
+    if let Some(open) = lanes {
+        e.end(open, &[], &[]);
+    }
+    let inner = runs.last().map_or(Dim::ONE, |r| Dim::product(&shape[shape.len() - r..]));
+    e.cost = if inner_reduce { Dim::ONE } else { inner.min_with(&Dim::int(CHUNK)) } * weight(graph, group);
+    finish(e)
+}
+
+/// Nanoseconds an element, roughly: one a node and what the anchor loops over.
+fn weight(graph: &Graph, group: &Group) -> Dim {
+    let looped = group.anchor.map_or(Dim::ONE, |n| {
+        let node = graph.node(n);
+        let read = graph.tensor_ty(node.inputs[0]).elems();
+        let made = graph.tensor_ty(node.outputs[0]).elems();
+        match node.op.name {
+            "pool" | "conv" | "conv_transpose" | "contract" => Dim::int(64),
+            _ => read.floor_div(&made.max_with(&Dim::ONE)),
+        }
+    });
+    Dim::len(group.inside.len()).ceil_div(&Dim::int(4)).max_with(&Dim::ONE) * looped
+}
+
+/// Divisions in the indices of a kernel: what joining axes must not add.
+fn divisions(kernel: &Kernel) -> usize {
+    fn in_dim(d: &Dim) -> usize {
+        d.terms()
+            .iter()
+            .flat_map(|t| &t.factors)
+            .map(|a| match a {
+                Atom::Sym(_) => 0,
+                Atom::FloorDiv(x, y) => 1 + in_dim(x) + in_dim(y),
+                Atom::Min(x, y) | Atom::Max(x, y) => in_dim(x) + in_dim(y),
+            })
+            .sum()
+    }
+    fn in_body(body: &[Stmt]) -> usize {
+        body.iter()
+            .map(|s| match s {
+                Stmt::Let { expr: nnc_ir::tile::Expr::Load(_, d) | nnc_ir::tile::Expr::Index(d), .. } => {
+                    in_dim(d)
+                }
+                Stmt::Store { index, .. } => in_dim(index),
+                Stmt::For(l) => in_body(&l.body),
+                Stmt::If { then, otherwise, .. } => in_body(then) + in_body(otherwise),
+                _ => 0,
+            })
+            .sum()
+    }
+    in_body(&kernel.body)
+}
+
+/// The kernels of a template that is no group's anchor, in order.
+pub(crate) fn template(graph: &Graph, node: &Node, inside: &BTreeSet<ValueId>) -> Option<Vec<Lowered>> {
+    let new = |suffix: &str| Emitter::new(graph, &format!("{}{suffix}", node.op.name), inside);
+    let mut e = new("");
+    let dest = Dest { value: node.outputs[0], offset: Vec::new() };
+    match node.op.name {
+        "softmax" | "layer_norm" if rows::fits(graph, node) => rows::emit(&mut e, node, &dest),
+        "cumulative" => scan::emit(&mut e, node),
+        "recurrent" => return recurrent::kernels(graph, node, inside),
+        "scatter_elements" | "scatter_nd" => {
+            scatter::emit_copy(&mut e, node);
+            let mut updates = new(" updates");
+            scatter::emit_updates(&mut updates, node);
+            return Some(vec![finish(e), finish(updates)]);
+        }
+        _ => return None,
+    }
+    Some(vec![finish(e)])
+}
+
+/// A finished emitter as a kernel, for templates that make several.
+pub(crate) fn finished(e: Emitter) -> Lowered {
+    finish(e)
+}

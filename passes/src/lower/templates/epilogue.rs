@@ -1,0 +1,263 @@
+//! What follows a matrix kernel while its block is hot: the kernel's own epilogue (scale, bias,
+//! residual, clamp) where the group's code has that form, tile code for the rest.
+
+use super::gemm::{GEMM, cost};
+use crate::fuse::{Dest, Group};
+use crate::lower::emit::Emitter;
+use crate::lower::index::{row_major, view};
+use nnc_ir::tile::{Access, Arg, Mem, Turns, arithmetic_type};
+use nnc_ir::{DType, Dim, Graph, Node, ScalarOp, Sym, ValueId};
+
+const BIAS: i64 = 2;
+const RESIDUAL: i64 = 4;
+const CLAMP: i64 = 8;
+
+/// A rectangle of a result's buffer as a function from index to element.
+pub(crate) struct DestLayout {
+    shape: Vec<Dim>,
+    offset: Vec<Dim>,
+}
+
+impl DestLayout {
+    /// The layout of a destination.
+    pub(crate) fn new(graph: &Graph, dest: &Dest) -> DestLayout {
+        DestLayout { shape: graph.tensor_ty(dest.value).shape.clone(), offset: dest.offset.clone() }
+    }
+
+    /// The linear element of an index of the group's root.
+    pub(crate) fn at(&self, idx: &[Dim]) -> Dim {
+        let moved: Vec<Dim> = idx.iter().zip(&self.offset).map(|(i, o)| i.clone() + o.clone()).collect();
+        row_major(&self.shape, &moved)
+    }
+}
+
+/// A block of rows and columns of the anchor's result.
+pub(crate) struct Block<'b> {
+    /// First row.
+    pub(crate) m0: Dim,
+    /// Rows.
+    pub(crate) m_len: Dim,
+    /// First column.
+    pub(crate) n0: Dim,
+    /// Columns.
+    pub(crate) n_len: Dim,
+    /// Most rows; no locals.
+    pub(crate) rows: Dim,
+    /// Most columns; no locals.
+    pub(crate) columns: Dim,
+    /// Row and column to the index of the result.
+    pub(crate) index: Box<dyn Fn(&Dim, &Dim) -> Vec<Dim> + 'b>,
+}
+
+/// The part of a group's code that the kernel does itself.
+struct Fixed {
+    bias: Option<(ValueId, Dim)>,
+    residual: Option<ValueId>,
+    clamp: Option<(f32, f32)>,
+    /// The value that the kernel then holds.
+    reached: ValueId,
+}
+
+/// Follows the group's code upward from the anchor as far as the kernel's epilogue goes.
+fn peel(graph: &Graph, group: &Group, anchor: ValueId, bias: Option<ValueId>, residuals: bool) -> Fixed {
+    let mut f = Fixed { bias: bias.map(|b| (b, Dim::ZERO)), residual: None, clamp: None, reached: anchor };
+    while f.reached != group.root {
+        let Some(node) = only_reader(graph, group, f.reached) else { break };
+        let other = node.inputs.iter().copied().find(|v| *v != f.reached);
+        let taken = match (node.op.scalar, other) {
+            (Some(ScalarOp::Add), Some(x)) if f.clamp.is_none() => f.add(graph, group, x, residuals),
+            (Some(ScalarOp::Max), Some(x)) => f.bound(graph, x, true),
+            (Some(ScalarOp::Min), Some(x)) => f.bound(graph, x, false),
+            _ => false,
+        };
+        if !taken {
+            break;
+        }
+        f.reached = node.outputs[0];
+    }
+    f
+}
+
+fn only_reader<'g>(graph: &'g Graph, group: &Group, v: ValueId) -> Option<&'g Node> {
+    let mut readers =
+        group.inside.iter().filter_map(|w| graph.def_node(*w)).filter(|n| n.inputs.contains(&v));
+    let first = readers.next()?;
+    let reads = first.inputs.iter().filter(|i| **i == v).count();
+    (readers.next().is_none() && reads == 1).then_some(first)
+}
+
+impl Fixed {
+    fn add(&mut self, graph: &Graph, group: &Group, x: ValueId, residuals: bool) -> bool {
+        let ty = graph.tensor_ty(x);
+        let placeholders: Vec<Dim> =
+            (0..ty.rank()).map(|i| Dim::sym(Sym::Local(u32::MAX - i as u32))).collect();
+        let seen = view(graph, x, &placeholders, &Dim::clone);
+        let last = Sym::Local(u32::MAX - (ty.rank() as u32).saturating_sub(1));
+        let only_last = seen.at.linear_in(&last).is_some_and(|(c, rest)| c.is(1) && rest.is(0));
+        if only_last
+            && ty.rank() > 1
+            && self.bias.is_none()
+            && self.residual.is_none()
+            && !group.inside.contains(&seen.base)
+        {
+            self.bias = Some((seen.base, Dim::ZERO));
+            return true;
+        }
+        if residuals && self.residual.is_none() && !group.inside.contains(&x) && graph.constant(x).is_none() {
+            self.residual = Some(x);
+            return true;
+        }
+        false
+    }
+
+    fn bound(&mut self, graph: &Graph, x: ValueId, low: bool) -> bool {
+        let seen = view(graph, x, &vec![Dim::ZERO; graph.tensor_ty(x).rank()], &Dim::clone);
+        let Some(v) = graph.constant(seen.base).filter(|t| t.len() == 1).map(|t| t.to_f64s()[0] as f32)
+        else {
+            return false;
+        };
+        let (lo, hi) = self.clamp.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+        if v.is_nan() || (low && v > hi) || (!low && v < lo) {
+            return false;
+        }
+        self.clamp = Some(if low { (lo.max(v), hi) } else { (lo, hi.min(v)) });
+        true
+    }
+}
+
+/// What a microkernel's call is made of once the epilogue is known.
+pub(crate) struct Call {
+    /// Where its result begins.
+    pub(crate) out: Arg,
+    /// Distance of its rows in elements.
+    pub(crate) row_stride: Dim,
+    /// Rows.
+    pub(crate) rows: Dim,
+    /// Columns.
+    pub(crate) columns: Dim,
+    /// Which parts of the epilogue apply: bits as in `f32_gemm`.
+    pub(crate) flags: i64,
+    /// Bias of the first column.
+    pub(crate) bias: Arg,
+    /// Residual of the first element.
+    pub(crate) residual: Arg,
+    /// Distance of the residual's rows in elements.
+    pub(crate) residual_stride: Dim,
+    /// Bounds of the clamp.
+    pub(crate) clamp: (f32, f32),
+}
+
+/// Calls `f32_gemm` for a block and does the rest of the group's code on it. `operands` are the
+/// argument words from the pointer table to the panel stride.
+pub(crate) fn call_and_finish(
+    e: &mut Emitter,
+    group: &Group,
+    anchor: ValueId,
+    bias: Option<ValueId>,
+    block: Block,
+    operands: Vec<Arg>,
+) {
+    let k = match (&operands[4], &operands[5]) {
+        (Arg::Int(taps), Arg::Int(kc)) => taps.clone() * kc.clone(),
+        _ => Dim::ONE,
+    };
+    e.cost = cost(&block.rows, &block.columns, &k);
+    let fixed = peel(e.graph, group, anchor, bias, true);
+    finish(e, group, fixed, block, |e, c| {
+        let mut args = vec![c.out, Arg::Int(c.row_stride), Arg::Int(c.rows), Arg::Int(c.columns)];
+        args.extend(operands);
+        args.extend([
+            Arg::Int(Dim::int(c.flags)),
+            c.bias,
+            Arg::Null,
+            c.residual,
+            Arg::Int(c.residual_stride),
+        ]);
+        args.extend([Arg::F32(c.clamp.0), Arg::F32(c.clamp.1)]);
+        e.kb.call(GEMM.0, GEMM.1, args);
+    });
+}
+
+/// The same for a kernel without residual; `call` writes its call.
+pub(crate) fn finish_without_residual(
+    e: &mut Emitter,
+    group: &Group,
+    anchor: ValueId,
+    bias: Option<ValueId>,
+    block: Block,
+    call: impl FnOnce(&mut Emitter, Call),
+) {
+    let fixed = peel(e.graph, group, anchor, bias, false);
+    finish(e, group, fixed, block, call);
+}
+
+fn finish(e: &mut Emitter, group: &Group, fixed: Fixed, block: Block, call: impl FnOnce(&mut Emitter, Call)) {
+    let dest = DestLayout::new(e.graph, &group.dest);
+    let whole = fixed.reached == group.root;
+    let in_place = e.dtype(group.dest.value) == DType::F32;
+    let access = if whole { Access::Write } else { Access::ReadWrite };
+    let out = e.buffer(group.dest.value, access);
+    let row_stride = |at: &dyn Fn(&[Dim]) -> Dim, simplify: &dyn Fn(&Dim) -> Dim| {
+        let (m, n) = (Sym::Local(u32::MAX - 1), Sym::Local(u32::MAX - 2));
+        let placed = simplify(&at(&(block.index)(&Dim::sym(m.clone()), &Dim::sym(n))));
+        placed.linear_in(&m).map(|(c, _)| c)
+    };
+    let (c, c_at, ldc) = if in_place {
+        let ldc =
+            row_stride(&|i| dest.at(i), &|d| e.simplify(d)).expect("the result's rows are evenly spaced");
+        (out, e.simplify(&dest.at(&(block.index)(&block.m0, &block.n0))), ldc)
+    } else {
+        let elems = block.rows.clone() * block.columns.clone();
+        (e.kb.scratch(DType::F32, elems), Dim::ZERO, block.n_len.clone())
+    };
+    let mut made = Call {
+        out: Arg::Ptr(c, c_at.clone()),
+        row_stride: ldc.clone(),
+        rows: block.m_len.clone(),
+        columns: block.n_len.clone(),
+        flags: if fixed.clamp.is_some() { CLAMP } else { 0 },
+        bias: Arg::Null,
+        residual: Arg::Null,
+        residual_stride: Dim::ZERO,
+        clamp: fixed.clamp.unwrap_or((f32::NEG_INFINITY, f32::INFINITY)),
+    };
+    if let Some((b, at)) = &fixed.bias {
+        made.flags |= BIAS;
+        made.bias = Arg::Ptr(e.buffer(*b, Access::Read), at.clone() + block.n0.clone());
+    }
+    if let Some(r) = fixed.residual {
+        made.flags |= RESIDUAL;
+        let shape = e.shape(r);
+        let stride = row_stride(&|i| row_major(shape, i), &|d| e.simplify(d));
+        made.residual_stride = stride.expect("rows of a dense tensor are evenly spaced");
+        let at = e.simplify(&row_major(shape, &(block.index)(&block.m0, &block.n0)));
+        made.residual = Arg::Ptr(e.buffer(r, Access::Read), at);
+    }
+    call(e, made);
+    if !whole || !in_place {
+        tile_code(e, group, &fixed, &block, (c, c_at, ldc), (out, &dest));
+    }
+}
+
+/// The rest of the group's code, row by row over the block.
+fn tile_code(
+    e: &mut Emitter,
+    group: &Group,
+    fixed: &Fixed,
+    block: &Block,
+    held: (Mem, Dim, Dim),
+    to: (Mem, &DestLayout),
+) {
+    let rows = e.begin(Turns::Serial, block.m_len.clone(), &[]);
+    let columns = e.begin(Turns::Lanes, block.n_len.clone(), &[]);
+    let (r, j) = (rows.index(), columns.index());
+    let idx = (block.index)(&(block.m0.clone() + r.clone()), &(block.n0.clone() + j.clone()));
+    let at = held.1 + r * held.2 + j;
+    e.set_anchor(fixed.reached, held.0, Box::new(move |_| at.clone()));
+    let value = e.value(group.root, &idx);
+    let value = e.kb.cast(value, arithmetic_type(e.dtype(group.root)));
+    let place = e.simplify(&to.1.at(&idx));
+    e.kb.store(to.0, place, value);
+    e.end(columns, &[], &[]);
+    e.end(rows, &[], &[]);
+}

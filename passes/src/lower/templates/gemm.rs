@@ -1,0 +1,335 @@
+//! Contractions by the packed matrix kernel `f32_gemm`.
+//!
+//! Letters of the contraction fall into four kinds: batch (both operands and the result), m (left and
+//! result), n (right and result), k (summed). The k letters must be one contiguous run in the left
+//! operand, the n letters one contiguous run in the result; m letters that do not join into one run
+//! become batch letters.
+
+use super::epilogue::{self, Block};
+use super::{FMA_PER_NS, PANEL};
+use crate::fuse::Group;
+use crate::lower::emit::Emitter;
+use crate::lower::index::{View, unravel, view};
+use crate::program::{Constant, Packing, PanelAxis};
+use nnc_ir::tile::{Access, Arg, Mem};
+use nnc_ir::{DType, Dim, Graph, Node, Sym};
+use nnc_tensor::Range;
+
+/// Version of the kernel's arguments that is written here.
+pub(crate) const GEMM: (&str, u32) = ("f32_gemm", 1);
+/// Version of the packing kernel's arguments that is written here.
+pub(crate) const PACK: (&str, u32) = ("f32_pack_b", 1);
+
+/// A letter with its size.
+#[derive(Clone, Debug)]
+struct Letter {
+    name: char,
+    extent: Dim,
+}
+
+impl Letter {
+    /// The placeholder of its index.
+    fn sym(&self) -> Sym {
+        Sym::Local(u32::MAX - self.name as u32)
+    }
+}
+
+/// How a contraction maps onto the matrix kernel.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    out: Vec<char>,
+    batch: Vec<Letter>,
+    m: Vec<Letter>,
+    n: Vec<Letter>,
+    k: Vec<Letter>,
+    /// Left operand in memory, indexed by placeholders.
+    pub(crate) a: View,
+    /// Right operand in memory, indexed by placeholders.
+    pub(crate) b: View,
+}
+
+/// The mapping, if there is one.
+pub(crate) fn plan(graph: &Graph, node: &Node) -> Option<Plan> {
+    let [lhs, rhs, out] = ["lhs", "rhs", "out"].map(|n| node.attrs.str(n).chars().collect::<Vec<char>>());
+    let types = [node.inputs[0], node.inputs[1], node.outputs[0]].map(|v| graph.tensor_ty(v));
+    if types.iter().any(|t| t.dtype != DType::F32)
+        || has_repeats(&lhs)
+        || has_repeats(&rhs)
+        || has_repeats(&out)
+    {
+        return None;
+    }
+    let extent = |c: char| {
+        let find = |letters: &[char], t: &nnc_ir::TensorType| {
+            letters.iter().position(|l| *l == c).map(|i| t.shape[i].clone())
+        };
+        find(&lhs, types[0]).or_else(|| find(&rhs, types[1]))
+    };
+    let letters = |keep: &dyn Fn(char) -> bool, order: &[char]| -> Option<Vec<Letter>> {
+        order.iter().filter(|c| keep(**c)).map(|c| Some(Letter { name: *c, extent: extent(*c)? })).collect()
+    };
+    let (in_a, in_b, in_c) = (|c| lhs.contains(&c), |c| rhs.contains(&c), |c| out.contains(&c));
+    let batch = letters(&|c| in_a(c) && in_b(c) && in_c(c), &out)?;
+    let m = letters(&|c| in_a(c) && !in_b(c) && in_c(c), &out)?;
+    let n = letters(&|c| !in_a(c) && in_b(c) && in_c(c), &out)?;
+    let k = letters(&|c| in_a(c) && in_b(c) && !in_c(c), &lhs)?;
+    if lhs.iter().any(|c| !in_b(*c) && !in_c(*c)) || rhs.iter().any(|c| !in_a(*c) && !in_c(*c)) {
+        return None;
+    }
+    let all: Vec<&Letter> = [&batch, &m, &n, &k].into_iter().flatten().collect();
+    let range = |s: &Sym| {
+        all.iter().find(|l| l.sym() == *s).map_or_else(Range::length, |l| Range {
+            low: Some(0),
+            high: l.extent.as_const().map(|e| e - 1),
+            top: Some(l.extent.clone() - Dim::ONE),
+        })
+    };
+    let simplify = |d: &Dim| d.simplify(&range);
+    let placeholder = |cs: &[char]| -> Vec<Dim> {
+        cs.iter()
+            .map(|c| Dim::sym(all.iter().find(|l| l.name == *c).expect("every letter has a kind").sym()))
+            .collect()
+    };
+    let a = view(graph, node.inputs[0], &placeholder(&lhs), &simplify);
+    let b = view(graph, node.inputs[1], &placeholder(&rhs), &simplify);
+    let mut plan = Plan { out, batch, m, n, k, a, b };
+    let m_count = plan.m.len();
+    // The result's last axis must be n, and the runs must be straight lines in memory.
+    let last_is_n = plan.n.last().map(|l| l.name) == plan.out.last().copied();
+    let k_in_a = plan.stride_of(&plan.a, &plan.k);
+    let contiguous = plan.k.iter().all(|l| l.extent.is(1)) || k_in_a.is_some_and(|s| s.is(1));
+    if !last_is_n
+        || !contiguous
+        || plan.stride_of(&plan.b, &plan.k).is_none()
+        || plan.stride_of(&plan.b, &plan.n).is_none()
+    {
+        return None;
+    }
+    if m_count > 1 && plan.stride_of(&plan.a, &plan.m).is_none() {
+        plan.split_m();
+    }
+    plan.stride_of(&plan.a, &plan.m)?;
+    let all: Vec<Letter> = plan.batch.clone();
+    all.iter().all(|l| linear(&plan.a.at, &l.sym()) && linear(&plan.b.at, &l.sym())).then_some(plan)
+}
+
+fn has_repeats(letters: &[char]) -> bool {
+    letters.iter().enumerate().any(|(i, c)| letters[..i].contains(c))
+}
+
+fn linear(d: &Dim, s: &Sym) -> bool {
+    d.linear_in(s).is_some()
+}
+
+impl Plan {
+    /// Joins letters to one run: the stride of the run in a view, if it is a straight line.
+    fn stride_of(&self, v: &View, letters: &[Letter]) -> Option<Dim> {
+        joined_stride(&v.at, letters)
+    }
+
+    /// Keeps the largest m letter; the others become batch letters.
+    fn split_m(&mut self) {
+        let size = |l: &Letter| l.extent.as_const().unwrap_or(i64::MAX);
+        let keep = (0..self.m.len()).max_by_key(|i| size(&self.m[*i])).expect("there are m letters");
+        let kept = self.m.remove(keep);
+        self.batch.append(&mut self.m);
+        self.m = vec![kept];
+    }
+
+    fn size(letters: &[Letter]) -> Dim {
+        Dim::product(letters.iter().map(|l| &l.extent))
+    }
+}
+
+/// The stride with which a run of letters (outermost first) walks through `at`, if it is uniform.
+fn joined_stride(at: &Dim, letters: &[Letter]) -> Option<Dim> {
+    let mut run = Dim::ONE;
+    let mut stride: Option<Dim> = None;
+    for l in letters.iter().rev() {
+        let (coeff, _) = at.linear_in(&l.sym())?;
+        if l.extent.is(1) {
+            continue;
+        }
+        match &stride {
+            None => stride = Some(coeff),
+            Some(s) if coeff == s.clone() * run.clone() => {}
+            Some(_) => return None,
+        }
+        run = run * l.extent.clone();
+    }
+    Some(stride.unwrap_or(Dim::ONE))
+}
+
+/// Emits the kernel of a group whose anchor is a contraction.
+pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
+    let mut plan = plan(e.graph, node).expect("fusion took this contraction for a template");
+    let dest = epilogue::DestLayout::new(e.graph, &group.dest);
+    let out_at = |p: &Plan| dest.at(&p.out.iter().map(|c| p.placeholder(*c)).collect::<Vec<_>>());
+    if plan.m.len() > 1 && joined_stride(&out_at(&plan), &plan.m).is_none() {
+        plan.split_m();
+    }
+    let (m, n, k) = (Plan::size(&plan.m), Plan::size(&plan.n), Plan::size(&plan.k));
+    let constant = e.graph.constant(plan.b.base).is_some();
+    let blocks = blocking(&m, &n, &k, constant);
+    let batch: Vec<(Letter, Dim)> =
+        plan.batch.iter().map(|l| (l.clone(), e.grid(l.extent.clone()))).collect();
+    let (m0, m_len) = block_axis(e, &m, blocks.0);
+    let (n0, n_len) = block_axis(e, &n, blocks.1);
+    let at_batch = |d: &Dim, rest: &dyn Fn(&Sym) -> Option<Dim>| {
+        d.substitute(&|s| {
+            batch.iter().find(|(l, _)| l.sym() == *s).map(|(_, i)| i.clone()).or_else(|| rest(s))
+        })
+    };
+    let (m_idx, n_idx) = (plan.run_index(&plan.m, &m0), plan.run_index(&plan.n, &n0));
+    let zero_or = |from: &[(Sym, Dim)], s: &Sym| {
+        Some(from.iter().find(|(t, _)| t == s).map_or(Dim::ZERO, |(_, d)| d.clone()))
+            .filter(|_| matches!(s, Sym::Local(n) if *n > u32::MAX - 0x11_0000))
+    };
+    let a_at = e.simplify(&at_batch(&plan.a.at, &|s| zero_or(&m_idx, s)));
+    let lda = plan.stride_of(&plan.a, &plan.m).expect("checked by the plan");
+    let a = e.buffer(plan.a.base, Access::Read);
+    let (b, b_at, panel) = if constant {
+        packed_constant(e, &plan, &batch, &n0, &k)
+    } else {
+        let b_from = e.simplify(&at_batch(&plan.b.at, &|s| zero_or(&n_idx, s)));
+        pack_into_scratch(e, &plan, b_from, &n_len, &k)
+    };
+    let out = plan.out.clone();
+    let (p, bt) = (plan.clone(), batch.clone());
+    let block = Block {
+        m0,
+        m_len,
+        n0,
+        n_len,
+        rows: blocks.0.bound(&m),
+        columns: blocks.1.bound(&n),
+        index: Box::new(move |m: &Dim, n: &Dim| {
+            let runs = [p.run_index(&p.m, m), p.run_index(&p.n, n)].concat();
+            out.iter()
+                .map(|c| {
+                    let sym = Sym::Local(u32::MAX - *c as u32);
+                    let in_run = runs.iter().find(|(s, _)| *s == sym).map(|(_, d)| d.clone());
+                    in_run.unwrap_or_else(|| {
+                        bt.iter().find(|(l, _)| l.name == *c).expect("every letter").1.clone()
+                    })
+                })
+                .collect()
+        }),
+    };
+    let a_args = vec![
+        Arg::Null,
+        Arg::Int(Dim::ZERO),
+        Arg::Ptr(a, a_at),
+        Arg::Int(lda),
+        Arg::Int(Dim::ONE),
+        Arg::Int(k.clone()),
+        Arg::Ptr(b, b_at),
+        Arg::Int(panel),
+    ];
+    epilogue::call_and_finish(e, group, node.outputs[0], None, block, a_args);
+}
+
+impl Plan {
+    fn placeholder(&self, c: char) -> Dim {
+        Dim::sym(Sym::Local(u32::MAX - c as u32))
+    }
+
+    /// The indices of a run's letters at position `at` of the run.
+    fn run_index(&self, letters: &[Letter], at: &Dim) -> Vec<(Sym, Dim)> {
+        let shape: Vec<Dim> = letters.iter().map(|l| l.extent.clone()).collect();
+        letters.iter().map(Letter::sym).zip(unravel(&shape, at)).collect()
+    }
+}
+
+/// Rows or columns of one grid point.
+#[derive(Clone, Copy)]
+pub(crate) struct BlockSize(pub(crate) i64);
+
+impl BlockSize {
+    /// The most that a block has: the size, or the whole extent where that is less or the size is unlimited.
+    pub(crate) fn bound(self, extent: &Dim) -> Dim {
+        match extent.as_const() {
+            Some(n) => Dim::int(n.min(self.0).max(1)),
+            None if self.0 == i64::MAX => extent.clone(),
+            None => Dim::int(self.0),
+        }
+    }
+}
+
+/// Sizes of a block of rows and of columns: A's block stays in half of L2; few rows are cut along
+/// columns so that there is work for several threads.
+pub(crate) fn blocking(m: &Dim, n: &Dim, k: &Dim, packed: bool) -> (BlockSize, BlockSize) {
+    let k = k.as_const().unwrap_or(1024).max(1);
+    let (m, n) = (m.as_const().unwrap_or(128), n.as_const().unwrap_or(1024));
+    let rows = if packed { (64 * 1024 / k).clamp(42, 336) / 42 * 42 } else { 504 };
+    let row_blocks = (m + rows - 1) / rows;
+    let wanted = if packed { (8 / row_blocks.max(1)).max(1) } else { 1 };
+    let panels = (n + PANEL - 1) / PANEL;
+    let columns = (panels / wanted).max(4) / 2 * 2 * PANEL;
+    (BlockSize(rows), BlockSize(if wanted == 1 { i64::MAX } else { columns }))
+}
+
+/// A grid axis over blocks of an extent: first element and length of the block.
+pub(crate) fn block_axis(e: &mut Emitter, extent: &Dim, size: BlockSize) -> (Dim, Dim) {
+    if extent.as_const().is_some_and(|n| n <= size.0) || size.0 == i64::MAX {
+        return (Dim::ZERO, extent.clone());
+    }
+    let size = Dim::int(size.0);
+    let i = e.grid(extent.ceil_div(&size));
+    let first = i * size.clone();
+    let left = extent.clone() - first.clone();
+    (first, left.min_with(&size))
+}
+
+fn packed_constant(
+    e: &mut Emitter,
+    plan: &Plan,
+    batch: &[(Letter, Dim)],
+    n0: &Dim,
+    k: &Dim,
+) -> (Mem, Dim, Dim) {
+    let known = |d: &Dim| d.as_const().expect("a constant has fixed sizes");
+    let stride = |l: &Letter| known(&plan.b.at.linear_in(&l.sym()).expect("checked by the plan").0);
+    let offset = known(&plan.b.at.substitute(&|s| matches!(s, Sym::Local(_)).then_some(Dim::ZERO)));
+    let moving: Vec<&(Letter, Dim)> = batch.iter().filter(|(l, _)| stride(l) != 0).collect();
+    let axes = moving.iter().map(|(l, _)| PanelAxis { len: known(&l.extent), stride: stride(l) }).collect();
+    let run = |letters: &[Letter]| PanelAxis {
+        len: known(&Plan::size(letters)),
+        stride: known(&joined_stride(&plan.b.at, letters).expect("checked by the plan")),
+    };
+    let packing = Packing::Panels { offset, batch: axes, k: vec![run(&plan.k)], n: run(&plan.n) };
+    let panel = k.clone() * Dim::int(PANEL);
+    let per_batch = panel.clone() * Plan::size(&plan.n).ceil_div(&Dim::int(PANEL));
+    let which = moving.iter().fold(Dim::ZERO, |at, (l, i)| at * l.extent.clone() + i.clone());
+    let mem = e.constant(Constant::Packed { value: plan.b.base, packing });
+    (mem, which * per_batch + n0.floor_div(&Dim::int(PANEL)) * panel.clone(), panel)
+}
+
+/// Packs the columns of one block at the start of the grid point.
+fn pack_into_scratch(e: &mut Emitter, plan: &Plan, from: Dim, n_len: &Dim, k: &Dim) -> (Mem, Dim, Dim) {
+    let panel = k.clone() * Dim::int(PANEL);
+    let n = Plan::size(&plan.n);
+    let scratch = e.kb.scratch(DType::F32, panel.clone() * n.ceil_div(&Dim::int(PANEL)));
+    let b = e.buffer(plan.b.base, Access::Read);
+    let (ks, ns) = (plan.stride_of(&plan.b, &plan.k), plan.stride_of(&plan.b, &plan.n));
+    let (ks, ns) = (ks.expect("checked by the plan"), ns.expect("checked by the plan"));
+    e.kb.call(
+        PACK.0,
+        PACK.1,
+        vec![
+            Arg::Ptr(scratch, Dim::ZERO),
+            Arg::Ptr(b, from),
+            Arg::Int(k.clone()),
+            Arg::Int(n_len.clone()),
+            Arg::Int(ks),
+            Arg::Int(ns),
+            Arg::Int(panel.clone()),
+        ],
+    );
+    (scratch, Dim::ZERO, panel)
+}
+
+/// Estimated nanoseconds of a block.
+pub(crate) fn cost(m: &Dim, n: &Dim, k: &Dim) -> Dim {
+    (m.clone() * n.clone() * k.clone()).floor_div(&Dim::int(FMA_PER_NS)) + Dim::int(50)
+}
