@@ -1,1 +1,8 @@
-//! Tile programs to machine code, and the artifact.
+//! Tile programs to machine code, and weights in the layout that the code reads.
+//!
+//! Invariant: what comes out is position-independent bytes without relocations; everything that code
+//! needs from outside comes through its arguments. This crate knows no graph operator.
+#![forbid(unsafe_code)]
+
+pub mod cpu;
+pub mod pack;

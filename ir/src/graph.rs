@@ -137,6 +137,11 @@ impl Graph {
         self.values.len()
     }
 
+    /// Number of blocks ever made.
+    pub fn n_blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// Number of nodes ever made.
     pub fn n_nodes(&self) -> usize {
         self.nodes.len()
@@ -208,6 +213,11 @@ impl Graph {
     }
 
     fn add_value(&mut self, data: ValueData) -> ValueId {
+        // A model may call a size what a fresh symbol would be called.
+        let mut last = self.next_sym;
+        data.ty
+            .visit_dims(&mut |d| d.visit_syms(&mut |s| last = last.max(Graph::fresh_number(s).unwrap_or(0))));
+        self.next_sym = last;
         self.values.push(data);
         ValueId::new(self.values.len() - 1)
     }
@@ -237,6 +247,15 @@ impl Graph {
     pub fn fresh_sym(&mut self) -> Sym {
         self.next_sym += 1;
         Sym::new(format!("u{}", self.next_sym))
+    }
+
+    /// The number in the name of a symbol as [`Graph::fresh_sym`] makes them.
+    pub(crate) fn fresh_number(sym: &Sym) -> Option<u32> {
+        match sym {
+            // Numbers that only a model would choose are left alone: counting on from them would overflow.
+            Sym::Name(name) => name.strip_prefix('u')?.parse().ok().filter(|n| *n < 1 << 31),
+            Sym::Local(_) => None,
+        }
     }
 
     /// The number of the last symbol made by [`Graph::fresh_sym`].

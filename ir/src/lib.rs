@@ -13,6 +13,7 @@ mod rewrite;
 mod scalar;
 pub mod tile;
 mod ty;
+pub mod verify;
 
 pub use attr::{Attr, AttrKind, AttrSpec, Attrs};
 pub use build::{Builder, LoopBody, Turn};
@@ -20,6 +21,7 @@ pub use graph::{Block, BlockId, Def, Graph, Node, NodeId, ValueData, ValueId};
 pub use interp::{InterpError, Interpreter, eval_node_constant};
 pub use nnc_tensor::{DType, Dim, Kind, Sym, Tensor, Value};
 pub use ops::{EvalCx, InferCx, OpError, OpRow};
-pub use rewrite::{Outcome, Rewriter, rewrite};
+pub use rewrite::{NodeView, Outcome, Rewriter, rewrite};
 pub use scalar::{Arity, ScalarOp};
 pub use ty::{TensorType, Type};
+pub use verify::{VerifyError, verify};

@@ -10,6 +10,8 @@ use crate::{Attrs, BlockId, Builder, Def, Graph, Node, OpError, Type, ValueId};
 pub enum Outcome {
     /// These values stand for the node's outputs.
     Applied(Vec<ValueId>),
+    /// The rule has copied the node itself ([`Rewriter::copy`]); these are its outputs.
+    Kept(Vec<ValueId>),
     /// The rule is not about such a node.
     NoMatch,
     /// The rule is about such a node, but something stands in the way.
@@ -33,6 +35,14 @@ impl Rewriter<'_> {
         }
     }
 
+    /// A copy of the node in the new graph; a rule that calls it answers [`Outcome::Kept`].
+    pub fn copy(&mut self, node: &NodeView) -> Result<Vec<ValueId>, OpError> {
+        let contents = node.contents.clone();
+        let copy = Node { inputs: node.inputs.clone(), outputs: Vec::new(), ..node.old.clone() };
+        let id = self.b.graph.push_node(self.b.block, copy, node.types.clone(), contents);
+        Ok(self.b.graph.node(id).outputs.clone())
+    }
+
     /// The node defining a value, if the named operator and if nothing else reads that value.
     pub fn sole(&self, v: ValueId, op: &str) -> Option<&Node> {
         self.b.graph.def_if(v, op).filter(|_| self.n_uses(v) == 1)
@@ -54,6 +64,7 @@ pub struct NodeView<'a> {
     pub inputs: Vec<ValueId>,
     /// Types of its outputs.
     pub types: Vec<Type>,
+    contents: Vec<Option<Vec<nnc_tensor::Dim>>>,
 }
 
 impl NodeView<'_> {
@@ -114,12 +125,13 @@ impl<F: FnMut(&mut Rewriter, &NodeView) -> Result<Outcome, OpError>> Walk<'_, F>
     fn node(&mut self, node: &Node, to: BlockId) -> Result<(), OpError> {
         let inputs: Vec<ValueId> = node.inputs.iter().map(|v| self.mapped(*v)).collect();
         let types = node.outputs.iter().map(|v| self.old.ty(*v).clone()).collect();
-        let view = NodeView { old: node, attrs: &node.attrs, inputs, types };
+        let contents = node.outputs.iter().map(|v| self.old.value(*v).content.clone()).collect();
+        let view = NodeView { old: node, attrs: &node.attrs, inputs, types, contents };
         let b = Builder { graph: &mut self.new, block: to, origin: node.origin.clone() };
         let mut rewriter = Rewriter { b, uses: &self.uses, old_of: &self.old_of };
         let outcome =
             if node.blocks.is_empty() { (self.rule)(&mut rewriter, &view)? } else { Outcome::NoMatch };
-        if let Outcome::Applied(values) = outcome {
+        if let Outcome::Applied(values) | Outcome::Kept(values) = outcome {
             for (old, new) in node.outputs.iter().zip(values) {
                 let (was, is) = (self.old.ty(*old), self.new.ty(new));
                 assert_eq!(was, is, "a replacement of {} must keep its type", node.op.name);
@@ -133,7 +145,7 @@ impl<F: FnMut(&mut Rewriter, &NodeView) -> Result<Outcome, OpError>> Walk<'_, F>
         });
         let blocks = blocks.collect::<Result<Vec<_>, _>>()?;
         let types = view.types.clone();
-        let contents = node.outputs.iter().map(|v| self.old.value(*v).content.clone()).collect();
+        let contents = view.contents.clone();
         let copy = Node { inputs: view.inputs, blocks, outputs: Vec::new(), ..node.clone() };
         let id = self.new.push_node(to, copy, types, contents);
         for (old, new) in node.outputs.iter().zip(self.new.node(id).outputs.clone()) {
@@ -168,6 +180,15 @@ impl<F: FnMut(&mut Rewriter, &NodeView) -> Result<Outcome, OpError>> Walk<'_, F>
 }
 
 impl Graph {
+    /// A copy that has only the given nodes.
+    pub fn retain(&self, keep: &std::collections::BTreeSet<crate::NodeId>) -> Result<Graph, OpError> {
+        let mut pruned = self.clone();
+        for b in 0..pruned.n_blocks() {
+            pruned.block_mut(BlockId::new(b)).nodes.retain(|n| keep.contains(n));
+        }
+        rewrite(&pruned, |_, _| Ok(Outcome::NoMatch))
+    }
+
     /// The node and output number that define a value, unless it is a parameter.
     pub fn def_output(&self, v: ValueId) -> Option<(&Node, usize)> {
         match self.value(v).def {

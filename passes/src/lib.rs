@@ -1,9 +1,18 @@
 //! Optimisation passes: graph to graph, graph to tile programs, memory plan.
 #![forbid(unsafe_code)]
 
+mod canonicalize;
+mod clean;
+mod fold;
 mod fuse;
+mod layout;
+mod legalize;
 mod lower;
+mod pass;
+mod pipeline;
 mod program;
 
-pub use lower::lower;
+pub use lower::{LowerError, lower};
+pub use pass::{Event, Pass, Report, Target};
+pub use pipeline::{PIPELINE, optimize};
 pub use program::{Packing, PanelAxis, Program, Weight};

@@ -1,17 +1,17 @@
 //! Evaluation of single nodes whose operands are constants.
 
 use crate::ops::{EvalCx, OpError};
-use crate::{Graph, Node, Tensor, Type, Value, ValueId, ops::Effects};
+use crate::{Graph, Node, Tensor, Type, Value, ops::Effects};
 
 /// Scalar operations that evaluating a node takes, where its sizes are fixed.
-pub fn cost(graph: &Graph, node: &Node) -> Option<u64> {
+pub fn cost(graph: &Graph, node: &Node, types: &[Type]) -> Option<u64> {
     let elems = |ty: &Type| {
         let sizes = ty.as_tensor()?.fixed_shape()?;
         sizes.iter().try_fold(1u64, |n, d| n.checked_mul(*d as u64))
     };
-    let total = |vs: &[ValueId]| vs.iter().try_fold(0u64, |n, v| n.checked_add(elems(graph.ty(*v))?));
+    let total = |tys: &[&Type]| tys.iter().try_fold(0u64, |n, t| n.checked_add(elems(t)?));
     let shape = |i: usize| graph.ty(node.inputs[i]).as_tensor()?.fixed_shape();
-    let outputs = total(&node.outputs)?;
+    let outputs = total(&types.iter().collect::<Vec<_>>())?;
     let depth: u64 = match node.op.name {
         "contract" => {
             let (lhs, out) = (node.attrs.str("lhs"), node.attrs.str("out"));
@@ -25,27 +25,28 @@ pub fn cost(graph: &Graph, node: &Node) -> Option<u64> {
         "recurrent" => shape(1)?.iter().chain(&shape(2)?).map(|n| *n as u64).sum(),
         _ => 1,
     };
-    outputs.checked_mul(depth.max(1))?.checked_add(total(&node.inputs)?)
+    outputs
+        .checked_mul(depth.max(1))?
+        .checked_add(total(&node.inputs.iter().map(|v| graph.ty(*v)).collect::<Vec<_>>())?)
 }
 
-/// The results of a node whose operands are all constants, if that takes at most `budget` scalar operations.
+/// The results, of the given types, of a node whose operands are all constants, if that takes at most `budget` scalar operations.
 ///
 /// `None` also where a size is not fixed, where the node has bodies or effects, and where evaluation
 /// fails: a run will then fail with the message.
-pub fn eval_node_constant(graph: &Graph, node: &Node, budget: u64) -> Option<Vec<Value>> {
+pub fn eval_node_constant(graph: &Graph, node: &Node, types: &[Type], budget: u64) -> Option<Vec<Value>> {
     if node.op.effects != Effects::Pure || !node.blocks.is_empty() || node.is("constant") {
         return None;
     }
     let inputs: Vec<Value> =
         node.inputs.iter().map(|v| graph.constant(*v).cloned().map(Value::Tensor)).collect::<Option<_>>()?;
-    if cost(graph, node)? > budget {
+    if cost(graph, node, types)? > budget {
         return None;
     }
-    let outputs: Vec<Type> = node.outputs.iter().map(|v| graph.ty(*v).clone()).collect();
     let cx = EvalCx {
         attrs: &node.attrs,
         inputs: &inputs,
-        outputs: &outputs,
+        outputs: types,
         syms: &|_| None,
         run_block: &|_, _| Err(OpError("a node with bodies is not folded".into())),
     };
@@ -54,7 +55,7 @@ pub fn eval_node_constant(graph: &Graph, node: &Node, budget: u64) -> Option<Vec
         (Some(ty), Some(t)) => is_of_type(t, ty),
         _ => false,
     };
-    (results.len() == outputs.len() && outputs.iter().zip(&results).all(fits)).then_some(results)
+    (results.len() == types.len() && types.iter().zip(&results).all(fits)).then_some(results)
 }
 
 fn is_of_type(t: &Tensor, ty: &crate::TensorType) -> bool {

@@ -88,6 +88,11 @@ pub type RunBlock<'a> = dyn Fn(usize, &[Value]) -> Result<Vec<Value>, OpError> +
 pub type Decompose = fn(&mut Builder, &Attrs, &[ValueId]) -> Result<Vec<ValueId>, OpError>;
 
 impl OpRow {
+    /// Its nodes have bodies.
+    pub fn has_bodies(&self) -> bool {
+        matches!(self.name, "if" | "loop")
+    }
+
     /// Refuses attributes that are missing, unknown or of another kind.
     pub fn check_attrs(&self, attrs: &Attrs) -> Result<(), OpError> {
         for spec in self.attrs {

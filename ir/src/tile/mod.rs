@@ -14,6 +14,7 @@
 //! in one grid point or lane is not read by another one of the same loop.
 
 mod build;
+pub mod interp;
 mod print;
 mod verify;
 

@@ -4,7 +4,7 @@ use super::emit::{Emitter, Source};
 use super::index::unravel;
 use super::templates::{conv, epilogue::DestLayout, gemm, recurrent, rows, scan, scatter};
 use super::window;
-use crate::fuse::{Dest, Group};
+use crate::fuse::Group;
 use nnc_ir::tile::{Access, Kernel, Stmt, Turns, arithmetic_type};
 use nnc_ir::{Dim, Graph, Node, ValueId};
 use nnc_tensor::dim::Atom;
@@ -162,9 +162,10 @@ fn divisions(kernel: &Kernel) -> usize {
 pub(crate) fn template(graph: &Graph, node: &Node, inside: &BTreeSet<ValueId>) -> Option<Vec<Lowered>> {
     let new = |suffix: &str| Emitter::new(graph, &format!("{}{suffix}", node.op.name), inside);
     let mut e = new("");
-    let dest = Dest { value: node.outputs[0], offset: Vec::new() };
     match node.op.name {
-        "softmax" | "layer_norm" if rows::fits(graph, node) => rows::emit(&mut e, node, &dest),
+        "softmax" | "layer_norm" if rows::fits(graph, node.op.name, &node.attrs, node.inputs[0]) => {
+            rows::emit(&mut e, node)
+        }
         "cumulative" => scan::emit(&mut e, node),
         "recurrent" => return recurrent::kernels(graph, node, inside),
         "scatter_elements" | "scatter_nd" => {

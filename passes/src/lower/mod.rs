@@ -7,4 +7,4 @@ mod plan;
 pub(crate) mod templates;
 pub(crate) mod window;
 
-pub use plan::lower;
+pub use plan::{LowerError, lower};

@@ -7,8 +7,7 @@ use crate::program::{Constant, Packing, Program, Weight};
 use nnc_ir::tile::Kernel;
 use nnc_ir::{BlockId, DType, Dim, Graph, Node, Sym, Tensor, Type, ValueId};
 use nnc_tensor::plan::{
-    Attr as PlanAttr, Buffer, BufferId, Carry, DimId, KernelId, Loop, Place, Plan, Port, Scan,
-    Source as From, Step,
+    Buffer, BufferId, Carry, DimId, KernelId, Loop, Place, Plan, Port, Scan, Source as From, Step,
 };
 use std::collections::{BTreeSet, HashMap};
 
@@ -247,7 +246,10 @@ impl<'g> Lowering<'g> {
             }
             "if" => self.branch(node, steps),
             "loop" => self.counted(node, steps),
-            "routine" => self.routine(node, steps),
+            "routine" => {
+                self.routine(node, steps);
+                Ok(())
+            }
             _ => {
                 let inside = BTreeSet::new();
                 let Some(kernels) = kernel::template(self.graph, node, &inside) else {
@@ -349,30 +351,16 @@ impl<'g> Lowering<'g> {
         to
     }
 
-    fn routine(&mut self, node: &'g Node, steps: &mut Vec<Step>) -> Result<(), LowerError> {
+    fn routine(&mut self, node: &'g Node, steps: &mut Vec<Step>) {
         let inputs = node.inputs.iter().map(|v| self.value(*v)).collect();
         let outputs = node.outputs.iter().map(|v| self.value(*v)).collect();
-        let mut attrs = Vec::new();
-        for (name, a) in node.attrs.iter().filter(|(n, _)| !matches!(*n, "name" | "types")) {
-            let value = match a {
-                nnc_ir::Attr::Int(v) => PlanAttr::Int(*v),
-                nnc_ir::Attr::Float(v) => PlanAttr::Float(*v),
-                nnc_ir::Attr::Str(v) => PlanAttr::Str(v.clone()),
-                nnc_ir::Attr::Ints(v) => PlanAttr::Ints(v.clone()),
-                nnc_ir::Attr::Floats(v) => PlanAttr::Floats(v.clone()),
-                nnc_ir::Attr::Strs(v) => PlanAttr::Strs(v.clone()),
-                nnc_ir::Attr::DType(v) => PlanAttr::Int(i64::from(v.onnx())),
-                other => {
-                    let message = format!("routine attribute \"{name}\" cannot be stored: {other:?}");
-                    return Err(LowerError { node: node.origin.to_string(), message });
-                }
-            };
-            attrs.push((name.to_owned(), value));
-        }
+        let attrs = match node.attrs.get("params") {
+            Some(nnc_ir::Attr::Named(params)) => params.clone(),
+            _ => Vec::new(),
+        };
         let at = self.node(&node.origin);
         steps.push(Step::Routine { name: node.attrs.str("name").into(), attrs, inputs, outputs, node: at });
         node.outputs.iter().for_each(|v| self.bind_sizes(*v, steps));
-        Ok(())
     }
 
     /// Gives every arena buffer its first and last step.

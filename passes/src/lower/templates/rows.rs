@@ -1,26 +1,21 @@
 //! Softmax and normalization over the innermost axis, row by row.
 
-use crate::fuse::Dest;
 use crate::lower::emit::Emitter;
 use nnc_ir::tile::{Access, Arg};
-use nnc_ir::{DType, Dim, Graph, Node};
+use nnc_ir::{Attrs, DType, Dim, Graph, Node, ValueId};
 
 const SOFTMAX: (&str, u32) = ("f32_softmax", 1);
 const NORM: (&str, u32) = ("f32_norm", 1);
 
-/// True if a row kernel computes this node; otherwise it has to be decomposed.
-pub(crate) fn fits(graph: &Graph, node: &Node) -> bool {
-    let ty = graph.tensor_ty(node.inputs[0]);
-    let float = ty.dtype == DType::F32;
-    match node.op.name {
-        "softmax" => float && node.attrs.index("axis") + 1 == ty.rank(),
-        "layer_norm" => float,
-        _ => false,
-    }
+/// True if a row kernel computes this operator on an operand; otherwise it has to be decomposed.
+pub(crate) fn fits(graph: &Graph, op: &str, attrs: &Attrs, x: ValueId) -> bool {
+    let ty = graph.tensor_ty(x);
+    let innermost = op == "layer_norm" || attrs.index("axis") + 1 == ty.rank();
+    ty.dtype == DType::F32 && innermost
 }
 
 /// Emits the kernel of such a node.
-pub(crate) fn emit(e: &mut Emitter, node: &Node, _dest: &Dest) {
+pub(crate) fn emit(e: &mut Emitter, node: &Node) {
     let shape = e.shape(node.inputs[0]);
     let split = if node.is("softmax") { shape.len() - 1 } else { node.attrs.index("axes_from") };
     let (rows, n) = (Dim::product(&shape[..split]), Dim::product(&shape[split..]));

@@ -2,7 +2,7 @@
 
 use super::window::{Body, Place, Window};
 use crate::args::{POOL_MAX, POOL_MEAN, PoolArgs};
-use crate::simd::F32x16;
+use crate::simd::{F32x16, LANES};
 
 /// Computes one output row in tiles of `T` pixels, then of `HALF`.
 ///
@@ -56,35 +56,42 @@ impl<V: F32x16, const MAX: bool> Pool<'_, V, MAX> {
 
 impl<V: F32x16, const MAX: bool> Body for Pool<'_, V, MAX> {
     #[inline(always)]
-    unsafe fn tile<const T: usize, const WHOLE: bool>(&self, place: &Place) {
-        let (args, channel) = (self.0, place.channel);
-        let mut acc = [V::splat(if MAX { f32::NEG_INFINITY } else { 0.0 }); T];
+    unsafe fn tile<const T: usize, const C: usize, const WHOLE: bool>(&self, place: &Place) {
+        let args = self.0;
+        let mut acc = [[V::splat(if MAX { f32::NEG_INFINITY } else { 0.0 }); C]; T];
         let step = args.stride_w as isize * args.x_pixel_stride as isize;
         for kh in place.kh.clone() {
             let row = (args.ih0 + kh * args.dil_h) as isize * args.x_row_stride as isize;
             for kw in place.kw.clone() {
                 let column = place.pixel * args.stride_w - args.pad_w + kw * args.dil_w;
                 let at = row + column as isize * args.x_pixel_stride as isize;
-                let x = args.x.wrapping_offset(at).wrapping_add(channel);
-                for (t, sum) in acc.iter_mut().enumerate() {
-                    let x = x.wrapping_offset(t as isize * step);
-                    // SAFETY: the tap lies inside the image and the place's channels exist.
-                    let x = unsafe { if WHOLE { V::load(x) } else { V::load_part(x, place.len) } };
-                    *sum = if MAX {
-                        // `max` lets a NaN through from the right only; keep one that is already there.
-                        V::select(sum.eq(*sum), sum.max(x), *sum)
-                    } else {
-                        *sum + x
-                    };
+                let x = args.x.wrapping_offset(at).wrapping_add(place.channel);
+                for (t, sums) in acc.iter_mut().enumerate() {
+                    for (c, sum) in sums.iter_mut().enumerate() {
+                        let x = x.wrapping_offset(t as isize * step).wrapping_add(c * LANES);
+                        // SAFETY: the tap lies inside the image and the place's channels exist.
+                        let x = unsafe { if WHOLE { V::load(x) } else { V::load_part(x, place.len) } };
+                        *sum = if MAX { greater(*sum, x) } else { *sum + x };
+                    }
                 }
             }
         }
-        for (t, &sum) in acc.iter().enumerate() {
+        for (t, sums) in acc.iter().enumerate() {
             let at = (place.pixel + t as i64) as isize * args.out_pixel_stride as isize;
-            let out = args.out.wrapping_offset(at).wrapping_add(channel);
-            let sum = if MAX { sum } else { sum * V::splat(self.factor(place, t as i64)) };
-            // SAFETY: the pixel and the place's channels exist.
-            unsafe { if WHOLE { sum.store(out) } else { sum.store_part(out, place.len) } };
+            let out = args.out.wrapping_offset(at).wrapping_add(place.channel);
+            let factor = V::splat(if MAX { 1.0 } else { self.factor(place, t as i64) });
+            for (c, &sum) in sums.iter().enumerate() {
+                let (sum, out) = (sum * factor, out.wrapping_add(c * LANES));
+                // SAFETY: the pixel and the place's channels exist.
+                unsafe { if WHOLE { sum.store(out) } else { sum.store_part(out, place.len) } };
+            }
         }
     }
+}
+
+/// The greater of each pair of lanes, NaN if either is.
+#[inline(always)]
+fn greater<V: F32x16>(a: V, b: V) -> V {
+    // `max` lets a NaN through from the right only.
+    V::select(a.eq(a), a.max(b), a)
 }

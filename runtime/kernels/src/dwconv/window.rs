@@ -20,13 +20,13 @@ pub(super) struct Window {
     pub(super) dil_w: i64,
 }
 
-/// Some neighboring output pixels of up to 16 channels, all with the same taps.
+/// Some neighboring output pixels and channels, all with the same taps.
 pub(super) struct Place {
     /// First output pixel.
     pub(super) pixel: i64,
     /// First channel.
     pub(super) channel: usize,
-    /// Channels, at most 16.
+    /// Channels of each vector, at most 16.
     pub(super) len: usize,
     /// Window rows inside the image.
     pub(super) kh: Range<i64>,
@@ -34,45 +34,76 @@ pub(super) struct Place {
     pub(super) kw: Range<i64>,
 }
 
+/// Vectors of channels that are taken at a time at the edges.
+const EDGE_VECTORS: usize = 4;
+
 /// Computes some pixels at a place.
 pub(super) trait Body {
-    /// Computes `T` pixels; `WHOLE` says that the place has 16 channels.
+    /// Computes `T` pixels of `C` vectors of channels; `WHOLE` says that each has 16 channels.
     ///
     /// # Safety
     /// The place lies within the arguments' sizes.
-    unsafe fn tile<const T: usize, const WHOLE: bool>(&self, place: &Place);
+    unsafe fn tile<const T: usize, const C: usize, const WHOLE: bool>(&self, place: &Place);
 }
 
 impl Window {
-    /// Visits the whole row, interior pixels in tiles of `T`, then of `HALF`.
+    /// Visits the whole row: interior pixels in tiles of `T`, then of `HALF`; what is left of them and
+    /// the edges one by one, several vectors of channels at a time.
     ///
     /// # Safety
     /// The body's arguments are valid for this window.
     #[inline(always)]
     pub(super) unsafe fn visit<const T: usize, const HALF: usize>(&self, body: &impl Body) {
-        let kh = inside(self.ih0, self.dil_h, self.kh, self.h);
-        let interior = self.interior();
+        let (mut interior, kh) = (self.interior(), inside(self.ih0, self.dil_h, self.kh, self.h));
+        interior.end -= (interior.end - interior.start) % HALF as i64;
+        for pixel in (0..interior.start).chain(interior.end..self.pixels) {
+            let kw = inside(pixel * self.stride_w - self.pad_w, self.dil_w, self.kw, self.w);
+            let mut place = Place { pixel, channel: 0, len: LANES, kh: kh.clone(), kw };
+            // SAFETY: the pixel exists and has these taps.
+            unsafe { self.edge(body, &mut place) };
+        }
         for channel in (0..self.channels.max(0) as usize).step_by(LANES) {
             let len = (self.channels as usize - channel).min(LANES);
-            let mut pixel = 0;
-            while pixel < self.pixels {
-                let left = if interior.contains(&pixel) { interior.end - pixel } else { 1 };
-                let count = [T, HALF].into_iter().find(|&count| left >= count as i64).unwrap_or(1);
-                let kw = inside(pixel * self.stride_w - self.pad_w, self.dil_w, self.kw, self.w);
-                let place = Place { pixel, channel, len, kh: kh.clone(), kw };
-                // SAFETY: `count` pixels from here are output pixels with the same taps.
+            let mut place = Place { pixel: interior.start, channel, len, kh: kh.clone(), kw: 0..self.kw };
+            while place.pixel < interior.end {
+                let count = if interior.end - place.pixel >= T as i64 { T } else { HALF };
+                // SAFETY: `count` pixels from here are output pixels with all taps.
                 unsafe {
                     match (count, len) {
-                        (1, LANES) => body.tile::<1, true>(&place),
-                        (1, _) => body.tile::<1, false>(&place),
-                        (count, LANES) if count == T => body.tile::<T, true>(&place),
-                        (count, _) if count == T => body.tile::<T, false>(&place),
-                        (_, LANES) => body.tile::<HALF, true>(&place),
-                        _ => body.tile::<HALF, false>(&place),
+                        (count, LANES) if count == T => body.tile::<T, 1, true>(&place),
+                        (count, _) if count == T => body.tile::<T, 1, false>(&place),
+                        (_, LANES) => body.tile::<HALF, 1, true>(&place),
+                        _ => body.tile::<HALF, 1, false>(&place),
                     }
                 }
-                pixel += count as i64;
+                place.pixel += count as i64;
             }
+        }
+    }
+
+    /// Visits the channels of one pixel, several vectors at a time.
+    ///
+    /// # Safety
+    /// The place is a pixel of the output with its taps.
+    #[inline(always)]
+    unsafe fn edge(&self, body: &impl Body, place: &mut Place) {
+        let channels = self.channels.max(0) as usize;
+        while place.channel < channels {
+            let left = channels - place.channel;
+            place.len = left.min(LANES);
+            // SAFETY: the channels exist.
+            place.channel += unsafe {
+                if left >= EDGE_VECTORS * LANES {
+                    body.tile::<1, EDGE_VECTORS, true>(place);
+                    EDGE_VECTORS * LANES
+                } else if left >= LANES {
+                    body.tile::<1, 1, true>(place);
+                    LANES
+                } else {
+                    body.tile::<1, 1, false>(place);
+                    left
+                }
+            };
         }
     }
 
@@ -80,8 +111,8 @@ impl Window {
     #[inline(always)]
     fn interior(&self) -> Range<i64> {
         let (stride, reach) = (self.stride_w.max(1), (self.kw - 1).max(0) * self.dil_w);
-        let first = div_up(self.pad_w, stride).max(0);
-        // The last pixel p with p * stride - pad + reach <= w - 1.
+        let first = div_up(self.pad_w, stride).clamp(0, self.pixels.max(0));
+        // Up to the last pixel p with p * stride - pad + reach <= w - 1.
         let end = div_up(self.w - reach + self.pad_w, stride).min(self.pixels);
         first..end.max(first)
     }

@@ -1,0 +1,5 @@
+//! Runs compiled kernels natively and compares with the interpreter of tile programs.
+
+mod harness;
+mod loops;
+mod scalars;

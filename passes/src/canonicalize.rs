@@ -1,0 +1,34 @@
+//! Brings a fresh graph into the form that the other passes expect.
+
+use crate::pass::{Pass, Report, Target};
+use nnc_ir::{Attr, DType, Graph, OpError, Outcome, attrs};
+
+/// The pass.
+pub(crate) const PASS: Pass = Pass {
+    name: "canonicalize",
+    doc: "Replaces integers that are known as size expressions by `dims`: chains of shape arithmetic become dead.",
+    run,
+};
+
+fn run(graph: &Graph, _: &Target, report: &mut Report) -> Result<Graph, OpError> {
+    report.apply(PASS.name, graph, |rw, node| {
+        if matches!(node.old.op.name, "constant" | "dims" | "symbols") || node.old.outputs.len() != 1 {
+            return Ok(Outcome::NoMatch);
+        }
+        let Some(content) = graph.value(node.old.outputs[0]).content.clone() else {
+            return Ok(Outcome::NoMatch);
+        };
+        let Some(ty) = node.types[0].as_tensor() else { return Ok(Outcome::NoMatch) };
+        if content.is_empty() || ty.rank() > 1 || !ty.dtype.is_int() {
+            return Ok(Outcome::NoMatch);
+        }
+        let scalar = Attr::Int(i64::from(ty.rank() == 0));
+        let dtype = ty.dtype;
+        let v = rw.b.one("dims", attrs! { values: Attr::Dims(content), scalar: scalar }, &[])?;
+        let v = if dtype == DType::I64 { v } else { rw.b.cast(v, dtype)? };
+        if rw.b.graph.ty(v) != &node.types[0] {
+            return Ok(Outcome::NoMatch);
+        }
+        Ok(Outcome::Applied(vec![v]))
+    })
+}

@@ -1,0 +1,3 @@
+//! Folding: computing at compile time what does not depend on inputs.
+
+pub(crate) mod constants;

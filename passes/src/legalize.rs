@@ -1,0 +1,71 @@
+//! Rewrites what no kernel computes directly into operators that some kernel does.
+
+use crate::lower::templates;
+use crate::pass::{NodeView, Pass, Report, Target};
+use nnc_ir::{DType, Graph, OpError, Outcome, Rewriter, ValueId};
+
+/// The pass.
+pub(crate) const PASS: Pass = Pass {
+    name: "legalize",
+    doc: "Afterwards every operator has code: composites without a template are decomposed, narrow floats of \
+          matrix products are computed in f32, operands of products have a contiguous summed axis.",
+    run,
+};
+
+fn run(graph: &Graph, _: &Target, report: &mut Report) -> Result<Graph, OpError> {
+    let mut graph = graph.clone();
+    // A decomposition may hold composites itself (attention holds a softmax).
+    for _ in 0..4 {
+        let before = report.n_applied(PASS.name);
+        graph = report.apply(PASS.name, &graph, |rw, node| {
+            if let Some(values) = widened(rw, node)? {
+                return Ok(Outcome::Applied(values));
+            }
+            decomposed(rw, node)
+        })?;
+        if report.n_applied(PASS.name) == before {
+            break;
+        }
+    }
+    Ok(graph)
+}
+
+/// Products and recurrent layers in f16 or bf16 are computed in f32 and rounded once.
+fn widened(rw: &mut Rewriter, node: &NodeView) -> Result<Option<Vec<ValueId>>, OpError> {
+    if !matches!(
+        node.old.op.name,
+        "contract" | "conv" | "conv_transpose" | "recurrent" | "softmax" | "layer_norm"
+    ) {
+        return Ok(None);
+    }
+    let Some(narrow) = node.types[0].as_tensor().map(|t| t.dtype) else { return Ok(None) };
+    if !matches!(narrow, DType::F16 | DType::BF16) {
+        return Ok(None);
+    }
+    let mut inputs = Vec::new();
+    for v in &node.inputs {
+        let float = rw.b.graph.tensor_ty(*v).dtype == narrow;
+        inputs.push(if float { rw.b.cast(*v, DType::F32)? } else { *v });
+    }
+    let mut attrs = node.attrs.clone();
+    if attrs.get("to").is_some() {
+        attrs.set("to", nnc_ir::Attr::DType(DType::F32));
+    }
+    let wide = rw.b.add(node.old.op.name, attrs, &inputs)?;
+    let outputs = wide.into_iter().map(|v| rw.b.cast(v, narrow));
+    Ok(Some(outputs.collect::<Result<_, _>>()?))
+}
+
+fn decomposed(rw: &mut Rewriter, node: &NodeView) -> Result<Outcome, OpError> {
+    let Some(decompose) = node.old.op.decompose else { return Ok(Outcome::NoMatch) };
+    let kept = match node.old.op.name {
+        "softmax" | "layer_norm" => {
+            templates::rows::fits(rw.b.graph, node.old.op.name, node.attrs, node.inputs[0])
+        }
+        _ => false,
+    };
+    if kept {
+        return Ok(Outcome::NoMatch);
+    }
+    Ok(Outcome::Applied(decompose(&mut rw.b, node.attrs, &node.inputs)?))
+}

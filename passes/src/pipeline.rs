@@ -1,0 +1,35 @@
+//! The order of the passes, as a plain list.
+
+use crate::pass::{Pass, Report, Target};
+use crate::{canonicalize, clean, fold, layout, legalize};
+use nnc_ir::{Graph, OpError};
+
+/// Every graph pass in order.
+pub const PIPELINE: &[Pass] = &[
+    canonicalize::PASS,
+    clean::PASS,
+    fold::constants::PASS,
+    clean::PASS,
+    layout::PASS,
+    fold::constants::PASS,
+    clean::PASS,
+    legalize::PASS,
+    fold::constants::PASS,
+    clean::PASS,
+];
+
+/// Runs the pipeline. `after` sees each pass and its graph.
+pub fn optimize(
+    graph: &Graph,
+    target: &Target,
+    report: &mut Report,
+    after: &mut dyn FnMut(&Pass, &Graph),
+) -> Result<Graph, OpError> {
+    let mut graph = graph.clone();
+    for pass in PIPELINE {
+        graph = (pass.run)(&graph, target, report)
+            .map_err(|e| OpError(format!("pass {}: {}", pass.name, e.0)))?;
+        after(pass, &graph);
+    }
+    Ok(graph)
+}
