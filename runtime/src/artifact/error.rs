@@ -84,8 +84,13 @@ pub enum ArtifactError {
         version: u32,
     },
     /// A routine is not part of this build.
-    #[error("this runtime has no routine \"{0}\"; it may belong to a feature that is off")]
-    Routine(String),
+    #[error("this runtime has no routine \"{name}\"{}", feature.map(|f| format!("; it needs the feature \"{f}\"")).unwrap_or_default())]
+    Routine {
+        /// Its name.
+        name: String,
+        /// The feature that is off, where the name is known.
+        feature: Option<&'static str>,
+    },
 }
 
 impl ArtifactError {

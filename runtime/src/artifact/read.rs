@@ -1,11 +1,12 @@
 //! Loads artifacts. What a loaded artifact refers to has been checked: header, sections, plan, the
 //! CPU's features, kernels and routines. Machine code itself is trusted, as a shared library's is.
 
+use super::decode::decode;
 use super::error::ArtifactError;
 use super::format::{ArtifactInfo, SectionKind, host_abi};
 use super::header::Header;
 use super::map::{Code, Image};
-use crate::exec::{PlanFault, Program, RoutineFn, Surroundings, check, find_routine};
+use crate::exec::{PlanFault, Program, Routine, RoutineFn, Surroundings, check};
 use crate::os::{host_architecture, missing_features};
 use nnc_kernels::{Isa, KernelFn, lookup_on};
 use nnc_tensor::plan::{Contract, Plan};
@@ -125,9 +126,9 @@ fn load(
         let bytes = &file[header.range(kind)];
         header.verify(kind, bytes).map(|()| bytes)
     };
-    let info: ArtifactInfo = decode(section(SectionKind::Info)?, "info")?;
+    let info: ArtifactInfo = decode(section(SectionKind::Info)?).ok_or(ArtifactError::Decode("info"))?;
     check_target(&info)?;
-    let plan: Plan = decode(section(SectionKind::Plan)?, "plan")?;
+    let plan: Plan = decode(section(SectionKind::Plan)?).ok_or(ArtifactError::Decode("plan"))?;
     let code_len = section(SectionKind::Code)?.len();
     let weights = header.range(SectionKind::Weights);
     if options.check_weights {
@@ -136,22 +137,18 @@ fn load(
     let around = Surroundings {
         code_len,
         weights: &file[weights.clone()],
-        routines: &|name| find_routine(name, options.routines),
+        routines: &|name| Routine::find(name, options.routines),
     };
     let program = check(&plan, &around).map_err(|fault| match fault {
         PlanFault::Wrong(message) => ArtifactError::Plan(message),
-        PlanFault::Routine(name) => ArtifactError::Routine(name),
+        PlanFault::Routine(name) => {
+            let feature = nnc_routines::feature_of(&name).flatten();
+            ArtifactError::Routine { name, feature }
+        }
     })?;
     let table = bind_kernels(&plan.contracts, options.isa)?;
     let code = map_code(&image, header.range(SectionKind::Code))?;
     Ok(Artifact { info, plan, program, table, code, image, weights })
-}
-
-fn decode<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8], name: &'static str) -> Result<T, ArtifactError> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        _ => Err(ArtifactError::Decode(name)),
-    }
 }
 
 fn check_target(info: &ArtifactInfo) -> Result<(), ArtifactError> {

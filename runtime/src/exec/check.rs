@@ -2,7 +2,7 @@
 
 use super::expr::{Exprs, Symbols};
 use super::program::*;
-use super::routine::RoutineFn;
+use super::routine::Routine;
 use nnc_tensor::plan::{BufferId, Check, DimId, Loop, Place, Plan, Source, Step};
 use nnc_tensor::{DType, Tensor};
 use std::collections::HashMap;
@@ -30,7 +30,7 @@ fn wrong<T>(message: impl Into<String>) -> Checked<T> {
 pub(crate) struct Surroundings<'a> {
     pub(crate) code_len: usize,
     pub(crate) weights: &'a [u8],
-    pub(crate) routines: &'a dyn Fn(&str) -> Option<RoutineFn>,
+    pub(crate) routines: &'a dyn Fn(&str) -> Option<Routine>,
 }
 
 /// Checks a plan.
@@ -373,10 +373,12 @@ impl Checker<'_> {
         self.node(*node)?;
         inputs.iter().try_for_each(|b| self.exists(*b))?;
         outputs.iter().try_for_each(|b| self.writable(*b, all))?;
-        let Some(run) = (self.around.routines)(name) else { return Err(PlanFault::Routine(name.clone())) };
+        let Some(routine) = (self.around.routines)(name) else {
+            return Err(PlanFault::Routine(name.clone()));
+        };
         Ok(RoutineInfo {
             name: name.clone(),
-            run,
+            routine,
             attrs: attrs.clone().into(),
             inputs: inputs.clone().into(),
             outputs: outputs.clone().into(),

@@ -3,7 +3,7 @@
 //! What runs is this, never the stored plan, so that nothing has to be checked again but sizes.
 
 use super::expr::{Exprs, Symbols};
-use super::routine::RoutineFn;
+use super::routine::Routine;
 use nnc_tensor::plan::{Attr, BufferId, DimId};
 use nnc_tensor::{DType, Tensor};
 use std::sync::Arc;
@@ -134,7 +134,7 @@ pub(crate) struct LaunchInfo {
 
 pub(crate) struct RoutineInfo {
     pub(crate) name: String,
-    pub(crate) run: RoutineFn,
+    pub(crate) routine: Routine,
     pub(crate) attrs: Arc<[(String, Attr)]>,
     pub(crate) inputs: Box<[BufferId]>,
     pub(crate) outputs: Box<[BufferId]>,

@@ -336,7 +336,7 @@ impl Run<'_> {
     fn routine(&mut self, r: &RoutineInfo) -> Result<(), RunError> {
         let inputs: Result<Vec<Value>, RunError> = r.inputs.iter().map(|b| self.value(*b)).collect();
         let failed = |source| RunError::Routine { name: r.name.clone(), source };
-        let results = (r.run)(&r.attrs, &inputs?).map_err(failed)?;
+        let results = r.routine.run(&r.attrs, &inputs?).map_err(failed)?;
         if results.len() != r.outputs.len() {
             let (expected, found) = (r.outputs.len(), results.len());
             return Err(RunError::Count { what: "results", expected, found });

@@ -59,7 +59,8 @@ fn late_buffers_grow_for_a_kernel() {
     let mut b = Build::default();
     let k = Dim::named("k");
     let x = b.input("x", DType::I64, &[n()]);
-    let (kept, y) = (b.late(DType::I64, &[k.clone()]), b.late(DType::I64, &[k.clone()]));
+    let (kept, y) =
+        (b.late(DType::I64, std::slice::from_ref(&k)), b.late(DType::I64, std::slice::from_ref(&k)));
     let step = b.routine("positive", &[x], &[kept]);
     b.step(step);
     let kernel = b.kernel("add", ADD, 8);
