@@ -1,6 +1,6 @@
 //! Turns a stored plan into a [`Program`], or says what is wrong with it.
 
-use super::expr::{Exprs, Symbols};
+use super::expr::{Exprs, Symbols, UNKNOWN};
 use super::program::*;
 use super::routine::Routine;
 use nnc_tensor::plan::{BufferId, Check, DimId, Loop, Place, Plan, Source, Step};
@@ -56,7 +56,14 @@ pub(crate) fn check(plan: &Plan, around: &Surroundings<'_>) -> Checked<Program> 
         buffer: p.buffer,
         container: p.container.clone(),
     };
+    let fixed = |d: &nnc_tensor::Dim| d.as_const().unwrap_or(UNKNOWN);
+    let is_early = |at: &u32| {
+        let at = *at as usize;
+        !late_dims[at] && plan.dims[at].as_const().is_none()
+    };
     Ok(Program {
+        fixed_dims: plan.dims.iter().map(fixed).collect(),
+        early_dims: (0..plan.dims.len() as u32).filter(is_early).collect(),
         late_symbols: c.late,
         symbols: c.symbols,
         exprs,

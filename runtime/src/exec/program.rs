@@ -82,6 +82,10 @@ pub(crate) struct Program {
     pub(crate) dims: Vec<nnc_tensor::Dim>,
     /// Sizes that need a late symbol.
     pub(crate) late_dims: Vec<bool>,
+    /// The sizes that are numbers; the others are unknown.
+    pub(crate) fixed_dims: Vec<i64>,
+    /// The sizes that the inputs' shapes give.
+    pub(crate) early_dims: Vec<u32>,
     /// For each symbol, the late sizes that mention it.
     pub(crate) dims_of_symbol: Vec<Vec<DimId>>,
     /// For each symbol, whether it is late.
@@ -104,6 +108,12 @@ pub(crate) struct Program {
 impl Program {
     pub(crate) fn buffer(&self, id: BufferId) -> &BufferInfo {
         &self.buffers[id.index()]
+    }
+
+    /// Place and size of a buffer follow from the inputs' shapes.
+    pub(crate) fn has_early_span(&self, id: BufferId) -> bool {
+        let b = self.buffer(id);
+        !b.late && !matches!(b.home, Home::Slot(_))
     }
 
     pub(crate) fn node(&self, node: u32) -> &str {

@@ -111,13 +111,14 @@ impl Run<'_> {
 
     /// The range of a buffer in its home's memory.
     pub(crate) fn span(&self, id: BufferId) -> Result<Span, RunError> {
-        let b = self.program.buffer(id);
-        if !b.late && !matches!(b.home, Home::Slot(_)) {
+        if self.program.has_early_span(id) {
             return Ok(self.binding.spans[id.index()]);
         }
+        let b = self.program.buffer(id);
         let base = self.base(b.home)?;
         if b.is_view() || !matches!(b.home, Home::Late(_)) {
-            place(self.program, id, &self.memory.dims, base)
+            let len = byte_len(self.program, id, &self.memory.dims)?;
+            place(self.program, id, &self.memory.dims, base, len)
         } else {
             Ok(base)
         }
