@@ -75,6 +75,9 @@ pub enum ArtifactError {
         /// What the CPU lacks.
         missing: Vec<String>,
     },
+    /// An instruction set was asked for that the CPU lacks.
+    #[error("this CPU has no instruction set \"{0}\"")]
+    Isa(&'static str),
     /// No kernel serves a contract.
     #[error("this runtime has no kernel \"{name}\" version {version} for this CPU")]
     Kernel {

@@ -8,9 +8,9 @@ use super::header::Header;
 use super::map::{Code, Image};
 use crate::exec::{PlanFault, Program, Routine, RoutineFn, Surroundings, check};
 use crate::os::{host_architecture, missing_features};
-use nnc_kernels::{Isa, KernelFn, lookup_on};
+use nnc_kernels::{Isa, Kernel, KernelFn, lookup_on};
+use nnc_tensor::Bytes;
 use nnc_tensor::plan::{Contract, Plan};
-use nnc_tensor::{Bytes, plan};
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
@@ -31,6 +31,7 @@ pub struct Artifact {
     info: ArtifactInfo,
     plan: Plan,
     program: Program,
+    kernels: Vec<&'static Kernel>,
     table: Vec<KernelFn>,
     code: Code,
     image: Image,
@@ -80,6 +81,11 @@ impl Artifact {
     /// The plan as it is stored.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The kernels that serve the plan's contracts on this CPU, in the plan's order.
+    pub fn kernels(&self) -> &[&'static Kernel] {
+        &self.kernels
     }
 
     pub(crate) fn program(&self) -> &Program {
@@ -146,9 +152,10 @@ fn load(
             ArtifactError::Routine { name, feature }
         }
     })?;
-    let table = bind_kernels(&plan.contracts, options.isa)?;
+    let kernels = bind_kernels(&plan.contracts, options.isa)?;
+    let table = kernels.iter().map(|k| k.func).collect();
     let code = map_code(&image, header.range(SectionKind::Code))?;
-    Ok(Artifact { info, plan, program, table, code, image, weights })
+    Ok(Artifact { info, plan, program, kernels, table, code, image, weights })
 }
 
 fn check_target(info: &ArtifactInfo) -> Result<(), ArtifactError> {
@@ -172,14 +179,15 @@ fn check_target(info: &ArtifactInfo) -> Result<(), ArtifactError> {
 }
 
 /// The best kernel for each contract among those that the CPU has and `limit` allows.
-fn bind_kernels(contracts: &[Contract], limit: Option<Isa>) -> Result<Vec<KernelFn>, ArtifactError> {
-    let mut available = Isa::available().to_vec();
+fn bind_kernels(contracts: &[Contract], limit: Option<Isa>) -> Result<Vec<&'static Kernel>, ArtifactError> {
+    let mut available = Isa::available();
     if let Some(limit) = limit {
-        available.retain(|isa| limit.implied().contains(isa));
+        if !available.contains(&limit) {
+            return Err(ArtifactError::Isa(limit.name()));
+        }
+        available = limit.implied();
     }
-    let row = |c: &plan::Contract| match lookup_on(&c.name, c.version, &available) {
-        Some(row) => Ok(row.func),
-        None => Err(ArtifactError::Kernel { name: c.name.clone(), version: c.version }),
-    };
+    let missing = |c: &Contract| ArtifactError::Kernel { name: c.name.clone(), version: c.version };
+    let row = |c: &Contract| lookup_on(&c.name, c.version, available).ok_or_else(|| missing(c));
     contracts.iter().map(row).collect()
 }

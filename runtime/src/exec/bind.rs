@@ -144,11 +144,17 @@ pub(crate) fn size(program: &Program, id: DimId, dims: &[i64]) -> Result<usize, 
 }
 
 /// A size that is known.
+#[inline]
 pub(crate) fn known(program: &Program, id: DimId, dims: &[i64]) -> Result<i64, RunError> {
     match dims[id.index()] {
-        UNKNOWN => Err(RunError::NotKnown(program.dims[id.index()].to_string())),
+        UNKNOWN => Err(not_known(program, id)),
         v => Ok(v),
     }
+}
+
+#[cold]
+fn not_known(program: &Program, id: DimId) -> RunError {
+    RunError::NotKnown(program.dims[id.index()].to_string())
 }
 
 /// Bytes of a buffer by its declared shape.

@@ -80,8 +80,6 @@ pub(crate) struct Program {
     pub(crate) exprs: Exprs,
     /// Text of the sizes, for messages.
     pub(crate) dims: Vec<nnc_tensor::Dim>,
-    /// Sizes that need a late symbol.
-    pub(crate) late_dims: Vec<bool>,
     /// The sizes that are numbers; the others are unknown.
     pub(crate) fixed_dims: Vec<i64>,
     /// The sizes that the inputs' shapes give.

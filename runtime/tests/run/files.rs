@@ -163,8 +163,15 @@ fn contracts_bind_to_kernels_or_are_named() {
     b.plan.contracts[0] = Contract { name: any.contract.into(), version: any.version };
     for isa in [None, Some(nnc_runtime::Isa::Portable)] {
         let options = LoadOptions { isa, ..LoadOptions::default() };
-        assert!(Artifact::from_bytes_with(b.bytes(), &options).is_ok());
+        let artifact = Artifact::from_bytes_with(b.bytes(), &options).unwrap();
+        let bound = artifact.kernels()[0];
+        assert_eq!(bound.contract, any.contract);
+        assert!(isa.is_none_or(|isa| bound.isa == isa));
     }
+    let foreign = if cfg!(target_arch = "aarch64") { nnc_runtime::Isa::Avx2 } else { nnc_runtime::Isa::Neon };
+    let options = LoadOptions { isa: Some(foreign), ..LoadOptions::default() };
+    let message = Artifact::from_bytes_with(b.bytes(), &options).unwrap_err().to_string();
+    assert_eq!(message, format!("this CPU has no instruction set \"{}\"", foreign.name()));
 }
 
 #[test]
