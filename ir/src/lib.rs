@@ -9,6 +9,7 @@ mod build;
 mod graph;
 pub mod interp;
 pub mod ops;
+pub mod plan;
 mod rewrite;
 mod scalar;
 pub mod tile;

@@ -1,1 +1,5 @@
-//! Tests that cross crates.
+//! Tests that cross crates: one binary, one module a subject.
+#![cfg(test)]
+
+mod compare;
+mod operators;
