@@ -1,8 +1,11 @@
 //! `image_decoder`: an image file to pixels, behind feature `image`.
 
+mod jpeg;
+
 use crate::inputs::{Inputs, wrong};
 use crate::{Attrs, RoutineError};
 use image::{ImageReader, Limits};
+use jpeg::Pixels;
 use nnc_tensor::{DType, Tensor, Value};
 use std::io::Cursor;
 
@@ -20,33 +23,36 @@ pub(crate) fn image_decoder(attrs: &Attrs, inputs: &[Value]) -> Result<Vec<Value
         return Err(RoutineError::Attr { name: "pixel_format", expected });
     }
     let channels = if format == "Grayscale" { 1 } else { 3 };
-    let Some(image) = decode(x.bytes()) else {
+    let Some(image) = jpeg::decode(x.bytes()).or_else(|| decode_other(x.bytes())) else {
         return Ok(vec![Tensor::zeros(DType::U8, &[0, 0, channels])?.into()]);
     };
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let gray = image.color().channel_count() < 3;
-    let mut pixels = image.into_rgb8().into_raw();
-    match format {
-        "BGR" => pixels.chunks_exact_mut(3).for_each(<[u8]>::reverse),
-        "Grayscale" => pixels = pixels.chunks_exact(3).map(|p| luma(p, gray)).collect(),
-        _ => {}
-    }
-    Ok(vec![Tensor::from_bytes(DType::U8, vec![height, width, channels], &pixels)?.into()])
+    let shape = vec![image.height, image.width, channels];
+    let pixels = match (format, image.channels) {
+        ("Grayscale", 1) => image.data,
+        ("Grayscale", _) => image.data.chunks_exact(3).map(luma).collect(),
+        (_, 1) => image.data.into_iter().flat_map(|v| [v; 3]).collect(),
+        ("BGR", _) => image.data.chunks_exact(3).flat_map(|p| [p[2], p[1], p[0]]).collect(),
+        _ => image.data,
+    };
+    Ok(vec![Tensor::from_bytes(DType::U8, shape, &pixels)?.into()])
 }
 
-fn decode(bytes: &[u8]) -> Option<image::DynamicImage> {
+/// Any format of the image crate, also the JPEG files that [`jpeg`] leaves alone.
+fn decode_other(bytes: &[u8]) -> Option<Pixels> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?;
     let mut limits = Limits::default();
     limits.max_alloc = Some(512 << 20);
     reader.limits(limits);
-    reader.decode().ok()
+    let image = reader.decode().ok()?;
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    if image.color().channel_count() < 3 {
+        return Some(Pixels { width, height, channels: 1, data: image.into_luma8().into_raw() });
+    }
+    Some(Pixels { width, height, channels: 3, data: image.into_rgb8().into_raw() })
 }
 
-/// ITU-R 601 in 16 bits, as Pillow computes it; gray pixels pass.
-fn luma(p: &[u8], gray: bool) -> u8 {
-    if gray {
-        return p[0];
-    }
+/// ITU-R 601 in 16 bits, as Pillow computes it.
+fn luma(p: &[u8]) -> u8 {
     let [r, g, b] = [p[0], p[1], p[2]].map(u32::from);
     ((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16) as u8
 }
