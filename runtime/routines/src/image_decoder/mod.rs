@@ -1,17 +1,28 @@
 //! `image_decoder`: an image file to pixels, behind feature `image`.
 
 mod jpeg;
+mod jpeg2000;
 
 use crate::inputs::{Inputs, wrong};
 use crate::{Attrs, RoutineError};
 use image::{ImageReader, Limits};
-use jpeg::Pixels;
 use nnc_tensor::{DType, Tensor, Value};
 use std::io::Cursor;
 
-/// Input the bytes of a BMP, GIF, JPEG, PNG, PNM, TIFF or WebP file; attribute `pixel_format` =
+/// Pixels in rows, with 1 or 3 channels.
+struct Pixels {
+    width: usize,
+    height: usize,
+    channels: usize,
+    data: Vec<u8>,
+}
+
+/// Images with more pixels are not decoded.
+const MAX_PIXELS: usize = 1 << 26;
+
+/// Input the bytes of a BMP, GIF, JPEG, JPEG 2000, PNG, PNM, TIFF or WebP file; attribute `pixel_format` =
 /// `RGB` (`BGR`, `Grayscale`); output u8 `[height, width, channels]`, empty where the bytes cannot
-/// be decoded. Transparency is dropped. An image may take 512 MB.
+/// be decoded. Transparency is dropped.
 pub(crate) fn image_decoder(attrs: &Attrs, inputs: &[Value]) -> Result<Vec<Value>, RoutineError> {
     let x = Inputs(inputs).tensor(0, "encoded_stream")?;
     if x.dtype() != DType::U8 || x.rank() != 1 {
@@ -23,7 +34,7 @@ pub(crate) fn image_decoder(attrs: &Attrs, inputs: &[Value]) -> Result<Vec<Value
         return Err(RoutineError::Attr { name: "pixel_format", expected });
     }
     let channels = if format == "Grayscale" { 1 } else { 3 };
-    let Some(image) = jpeg::decode(x.bytes()).or_else(|| decode_other(x.bytes())) else {
+    let Some(image) = decode(x.bytes()) else {
         return Ok(vec![Tensor::zeros(DType::U8, &[0, 0, channels])?.into()]);
     };
     let shape = vec![image.height, image.width, channels];
@@ -35,6 +46,16 @@ pub(crate) fn image_decoder(attrs: &Attrs, inputs: &[Value]) -> Result<Vec<Value
         _ => image.data,
     };
     Ok(vec![Tensor::from_bytes(DType::U8, shape, &pixels)?.into()])
+}
+
+fn decode(bytes: &[u8]) -> Option<Pixels> {
+    if let Some(pixels) = jpeg::decode(bytes) {
+        return Some(pixels);
+    }
+    // The bytes are not to be trusted, and these decoders are others' code: a panic in one of
+    // them means that the file cannot be decoded.
+    let others = || jpeg2000::decode(bytes).or_else(|| decode_other(bytes));
+    std::panic::catch_unwind(others).ok().flatten()
 }
 
 /// Any format of the image crate, also the JPEG files that [`jpeg`] leaves alone.

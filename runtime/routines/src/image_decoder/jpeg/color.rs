@@ -1,6 +1,7 @@
 //! From coefficients to pixels: planes of samples, upsampling, color.
 
-use super::{Component, Frame, Pixels, Tables, idct};
+use super::{Component, Frame, Tables, idct};
+use crate::image_decoder::Pixels;
 
 /// Samples of one component in rows.
 struct Plane {

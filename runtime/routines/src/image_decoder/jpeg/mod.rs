@@ -9,18 +9,8 @@ mod color;
 mod idct;
 mod scan;
 
+use super::{MAX_PIXELS, Pixels};
 use bits::Huffman;
-
-/// Pixels in rows, with 1 or 3 channels.
-pub(super) struct Pixels {
-    pub(super) width: usize,
-    pub(super) height: usize,
-    pub(super) channels: usize,
-    pub(super) data: Vec<u8>,
-}
-
-/// Coefficients held at once; more are not decoded.
-const MAX_COEFFICIENTS: usize = 1 << 27;
 
 /// Where the coefficient of a zigzag position lies in its block.
 #[rustfmt::skip]
@@ -126,7 +116,7 @@ fn read_frame(segment: &[u8], progressive: bool) -> Option<Frame> {
     let [8, y1, y0, x1, x0, count] = *segment.first_chunk()? else { return None };
     let height = usize::from(u16::from_be_bytes([y1, y0]));
     let width = usize::from(u16::from_be_bytes([x1, x0]));
-    if !matches!(count, 1 | 3) || width == 0 || height == 0 {
+    if !matches!(count, 1 | 3) || width == 0 || height == 0 || width * height > MAX_PIXELS {
         return None;
     }
     let specs: Vec<[u8; 3]> = segment.get(6..6 + 3 * usize::from(count))?.as_chunks().0.to_vec();
@@ -138,7 +128,8 @@ fn read_frame(segment: &[u8], progressive: bool) -> Option<Frame> {
     let v = specs.iter().map(|s| usize::from(s[1] & 15)).max()?;
     let (mcus_x, mcus_y) = (width.div_ceil(8 * h), height.div_ceil(8 * v));
     let mut components = Vec::new();
-    let mut left = MAX_COEFFICIENTS;
+    // Three full planes, and what pads units.
+    let mut left = 4 * MAX_PIXELS;
     for [id, factors, quant] in specs {
         let (own_h, own_v) = (usize::from(factors >> 4), usize::from(factors & 15));
         let stride = mcus_x * own_h;
