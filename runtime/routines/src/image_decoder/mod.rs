@@ -49,8 +49,8 @@ pub(crate) fn image_decoder(attrs: &Attrs, inputs: &[Value]) -> Result<Vec<Value
 }
 
 fn decode(bytes: &[u8]) -> Option<Pixels> {
-    if let Some(pixels) = jpeg::decode(bytes) {
-        return Some(pixels);
+    if jpeg::is_supported(bytes) {
+        return jpeg::decode(bytes);
     }
     // The bytes are not to be trusted, and these decoders are others' code: a panic in one of
     // them means that the file cannot be decoded.

@@ -56,6 +56,24 @@ struct Tables {
     adobe: Option<u8>,
 }
 
+/// Whether a file is a JPEG file of the kinds that [`decode`] decodes.
+pub(super) fn is_supported(bytes: &[u8]) -> bool {
+    let frame = || {
+        let mut rest = bytes.strip_prefix(&[0xff, 0xd8])?;
+        loop {
+            let marker = next_marker(&mut rest)?;
+            let len = usize::from(u16::from_be_bytes(*rest.first_chunk()?));
+            match marker {
+                0xc4 | 0xc8 | 0xcc => {}
+                0xc0..=0xcf => return Some((marker, *rest.get(2)?, *rest.get(7)?)),
+                _ => {}
+            }
+            rest = rest.get(len..)?;
+        }
+    };
+    matches!(frame(), Some((0xc0..=0xc2, 8, 1 | 3)))
+}
+
 /// The image in a file, or `None` if it is damaged, cut off or of another kind.
 pub(super) fn decode(bytes: &[u8]) -> Option<Pixels> {
     let mut rest = bytes.strip_prefix(&[0xff, 0xd8])?;
