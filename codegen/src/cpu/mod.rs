@@ -18,7 +18,9 @@ mod module;
 mod narrow;
 mod op;
 mod stmt;
+mod strips;
 mod target;
+mod vary;
 
 pub use error::CodegenError;
 pub use module::{Function, Module, clif_text, compile};

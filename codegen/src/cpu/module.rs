@@ -1,14 +1,14 @@
 //! Compiles kernels side by side and lays their code out.
 
 use super::emitter::{Contracts, Emitter};
-use super::{CodegenError, CpuTarget};
+use super::{CodegenError, CpuTarget, strips};
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir;
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::FunctionBuilderContext;
 use nnc_ir::Dim;
-use nnc_ir::tile::Kernel;
+use nnc_ir::tile::{Kernel, verify};
 use nnc_tensor::plan::Contract;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -100,8 +100,12 @@ fn draft(
     contracts: &mut Contracts,
 ) -> Result<Draft, CodegenError> {
     let mut cx = FunctionBuilderContext::new();
-    let built = guarded(|| Emitter::kernel(kernel, target, isa, contracts, &mut cx));
     let internal = |message| CodegenError::Internal { kernel: kernel.name.clone(), message };
+    let mined = guarded(|| strips::mine(kernel)).map_err(internal)?;
+    if cfg!(debug_assertions) {
+        verify(&mined).map_err(|e| internal(format!("{e}\n{mined}")))?;
+    }
+    let built = guarded(|| Emitter::kernel(&mined, target, isa, contracts, &mut cx));
     built.map_err(internal)?.map_err(|what| CodegenError::Unsupported { kernel: kernel.name.clone(), what })
 }
 

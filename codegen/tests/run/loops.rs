@@ -4,12 +4,12 @@ use crate::harness::{Case, Random, check};
 use nnc_ir::tile::{Access, Arg, Expr, Kernel, KernelBuilder, Turns};
 use nnc_ir::{DType, Dim, ScalarOp};
 
-fn int(v: i64) -> Dim {
+pub(crate) fn int(v: i64) -> Dim {
     Dim::int(v)
 }
 
 /// Runs with random inputs of the parameters' sizes.
-fn run(kernel: &Kernel, sizes: &[(&str, i64)], tolerance: f64) {
+pub(crate) fn run(kernel: &Kernel, sizes: &[(&str, i64)], tolerance: f64) {
     let mut random = Random::new(11);
     let value = |s: &nnc_ir::Sym| sizes.iter().find(|(n, _)| nnc_ir::Sym::new(*n) == *s).map(|(_, v)| *v);
     let inputs = kernel

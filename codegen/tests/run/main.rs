@@ -3,3 +3,4 @@
 mod harness;
 mod loops;
 mod scalars;
+mod strips;

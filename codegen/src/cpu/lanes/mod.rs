@@ -15,7 +15,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32, F32X4, F64, F64X2, I8X16, I16X8, I32X4, I64, I64X2};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use nnc_ir::tile::{Local, Loop, Stmt};
-use nnc_ir::{DType, Dim, ScalarOp, Sym};
+use nnc_ir::{DType, ScalarOp, Sym};
 use plan::Plan;
 use std::collections::HashMap;
 
@@ -322,11 +322,6 @@ impl LaneEmitter<'_, '_, '_> {
             (true, DType::Bool) => self.define(local, dtype, Lanes::Mask(CARRIED_MASK, values.to_vec())),
             (true, _) => self.define(local, dtype, Lanes::Vectors(values.to_vec())),
         }
-    }
-
-    /// An index expression with those locals replaced that are expressions themselves.
-    fn expanded(&self, dim: &Dim) -> Dim {
-        self.plan.expanded(dim)
     }
 
     fn axis_symbol(&self) -> Sym {
