@@ -1,6 +1,6 @@
 //! Lanes loops with functions that microkernels compute.
 
-use crate::loops::{int, run};
+use crate::loops::{each, int, run};
 use nnc_codegen::cpu::{CpuTarget, clif_text};
 use nnc_ir::tile::{Access, Expr, KernelBuilder, Local, Turns};
 use nnc_ir::{DType, Dim, ScalarOp};
@@ -19,9 +19,7 @@ fn elementwise(from: DType, to: DType, f: impl Fn(&mut KernelBuilder, Local, &Di
     kb.store(y, open.index(), r);
     kb.end(open, &[], &[]);
     let kernel = kb.finish(Dim::ONE);
-    for n in SIZES {
-        run(&kernel, &[("n", n)], 0.0);
-    }
+    run(&kernel, &each(&SIZES), 0.0);
 }
 
 #[test]
@@ -96,9 +94,7 @@ fn gathered_after_a_function() {
     kb.store(y, open.index(), sum);
     kb.end(open, &[], &[]);
     let kernel = kb.finish(Dim::ONE);
-    for n in SIZES {
-        run(&kernel, &[("n", n)], 0.0);
-    }
+    run(&kernel, &each(&SIZES), 0.0);
 }
 
 #[test]
@@ -119,9 +115,7 @@ fn in_place_and_through_scratch() {
     kb.store(x, open.index(), t);
     kb.end(open, &[], &[]);
     let kernel = kb.finish(Dim::ONE);
-    for n in SIZES {
-        run(&kernel, &[("n", n)], 0.0);
-    }
+    run(&kernel, &each(&SIZES), 0.0);
 }
 
 /// Rows of softmax: a maximum, a sum of exponentials, a division.
@@ -152,9 +146,7 @@ fn softmax_rows() {
     kb.store(y, at, q);
     kb.end(third, &[], &[]);
     let kernel = kb.finish(Dim::ONE);
-    for n in SIZES {
-        run(&kernel, &[("n", n)], 1e-5);
-    }
+    run(&kernel, &each(&SIZES), 1e-5);
 }
 
 /// Softmax down columns: a serial loop with a function inside lanes, carried values that trade places.
@@ -188,10 +180,8 @@ fn loops_around_phases() {
     kb.store(z, lanes.index(), s);
     kb.end(lanes, &[], &[]);
     let kernel = kb.finish(Dim::ONE);
-    for n in SIZES {
-        for k in [1, 4] {
-            run(&kernel, &[("n", n), ("k", k)], 1e-5);
-        }
+    for k in [1, 4] {
+        run(&kernel, &SIZES.map(|n| vec![("n", n), ("k", k)]), 1e-5);
     }
 }
 
