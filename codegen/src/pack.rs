@@ -1,7 +1,9 @@
 //! Weights in the layouts that microkernels read: done once, at compile time.
 //!
-//! One layout of a matrix serves every instruction set: *panels* of 16 columns, zero padded, in
-//! which the rows follow each other. Element (k, j) lies at `p·K·16 + k·16 + j mod 16`, p = ⌊j / 16⌋.
+//! One layout of a matrix serves every instruction set: *panels* of 16 columns, in which the rows
+//! follow each other in groups of g, zero padded: 1 for f32, 2 for 16-bit floats, 4 for bytes. With
+//! K rows (padded to g), element (k, j) lies at `p·K·16 + (⌊k/g⌋·16 + j mod 16)·g + k mod g` for
+//! p = ⌊j / 16⌋. Where K runs over the taps of a window, each tap is padded to g.
 
 use nnc_tensor::{DType, Tensor};
 
@@ -11,8 +13,8 @@ pub const PANEL: usize = 16;
 /// Why weights cannot be packed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PackError {
-    /// Only f32 has a packed layout.
-    #[error("weights must be f32, found {0}")]
+    /// The type has no packed layout.
+    #[error("weights must be f32, a 16-bit float or of 8 bits, found {0}")]
     DType(DType),
     /// The strides lead past the end.
     #[error("element {index} of {len} is asked for")]
@@ -56,14 +58,16 @@ impl Matrix {
         Matrix { offset: 0, k: vec![(kh, kw), (kw, 1), (c, kh * kw)], n: (n, c * kh * kw) }
     }
 
-    /// The length of K.
-    pub fn rows(&self) -> usize {
-        self.k.iter().map(|(extent, _)| extent).product()
+    /// Taps, and rows of each.
+    fn taps(&self) -> (usize, usize) {
+        let inner = self.k.last().map_or(1, |(extent, _)| *extent);
+        (self.k.iter().rev().skip(1).map(|(extent, _)| extent).product(), inner)
     }
 
-    /// Elements of the packed matrix, padding included.
-    pub fn packed_len(&self) -> usize {
-        self.n.0.div_ceil(PANEL) * PANEL * self.rows()
+    /// Elements of a panel, padding included.
+    pub fn panel_len(&self, dtype: DType) -> usize {
+        let (taps, inner) = self.taps();
+        taps * inner.next_multiple_of(group(dtype).unwrap_or(1)) * PANEL
     }
 
     /// The element of row `k` in column 0.
@@ -77,47 +81,55 @@ impl Matrix {
     }
 }
 
-/// A matrix as panels of 16 columns, f32 bytes.
+/// Rows that lie side by side in a panel.
+fn group(dtype: DType) -> Option<usize> {
+    match dtype {
+        DType::F32 => Some(1),
+        DType::F16 | DType::BF16 => Some(2),
+        DType::I8 | DType::U8 => Some(4),
+        _ => None,
+    }
+}
+
+/// A matrix as panels of 16 columns, bytes of the weights' type.
 pub fn pack_b(weights: &Tensor, matrix: &Matrix) -> Result<Vec<u8>, PackError> {
-    let elems = floats(weights)?;
-    let (rows, (columns, stride)) = (matrix.rows(), matrix.n);
-    let starts: Vec<usize> = (0..rows).map(|k| matrix.row(k)).collect();
-    let mut packed = Vec::with_capacity(4 * matrix.packed_len());
-    for panel in (0..columns).step_by(PANEL) {
-        let width = PANEL.min(columns - panel);
-        for start in &starts {
-            for j in panel..panel + width {
-                packed.extend(element(elems, start + j * stride)?);
-            }
-            packed.resize(packed.len() + 4 * (PANEL - width), 0);
+    let dtype = weights.dtype();
+    let group = group(dtype).ok_or(PackError::DType(dtype))?;
+    let ((taps, inner), (columns, stride)) = (matrix.taps(), matrix.n);
+    let size = dtype.size();
+    let mut packed = vec![0; columns.div_ceil(PANEL) * matrix.panel_len(dtype) * size];
+    for k in 0..taps * inner {
+        let (start, padded) = (matrix.row(k), inner.next_multiple_of(group));
+        let row = k / inner * padded + k % inner;
+        for j in 0..columns {
+            let place = (row / group * PANEL + j % PANEL) * group + row % group;
+            let to = (j / PANEL * matrix.panel_len(dtype) + place) * size;
+            packed[to..to + size].copy_from_slice(element(weights, start + j * stride)?);
         }
     }
     Ok(packed)
 }
 
-/// Depthwise weights `[O, 1, kh, kw]` as `[kh·kw][O]`, f32 bytes.
+/// Depthwise weights `[O, 1, kh, kw]` as `[kh·kw][O]`, bytes of the weights' type.
 pub fn pack_depthwise(weights: &Tensor) -> Result<Vec<u8>, PackError> {
-    let elems = floats(weights)?;
+    group(weights.dtype()).ok_or(PackError::DType(weights.dtype()))?;
     let &[channels, 1, kh, kw] = weights.shape() else {
         return Err(PackError::Shape(weights.shape().to_vec()));
     };
     let taps = kh * kw;
-    let mut packed = Vec::with_capacity(elems.len());
+    let mut packed = Vec::with_capacity(weights.bytes().len());
     for tap in 0..taps {
         for channel in 0..channels {
-            packed.extend(element(elems, channel * taps + tap)?);
+            packed.extend(element(weights, channel * taps + tap)?);
         }
     }
     Ok(packed)
 }
 
-fn floats(weights: &Tensor) -> Result<&[u8], PackError> {
-    if weights.dtype() == DType::F32 { Ok(weights.bytes()) } else { Err(PackError::DType(weights.dtype())) }
-}
-
-fn element(bytes: &[u8], index: usize) -> Result<[u8; 4], PackError> {
-    let found = bytes.as_chunks::<4>().0.get(index);
-    found.copied().ok_or(PackError::Outside { index, len: bytes.len() / 4 })
+fn element(weights: &Tensor, index: usize) -> Result<&[u8], PackError> {
+    let (bytes, size) = (weights.bytes(), weights.dtype().size());
+    let found = bytes.chunks_exact(size).nth(index);
+    found.ok_or(PackError::Outside { index, len: bytes.len() / size })
 }
 
 #[cfg(test)]
@@ -163,6 +175,24 @@ mod tests {
                 assert_eq!(packed[i * 16 + out], index as f32 + 1.0);
             }
         }
+    }
+
+    #[test]
+    fn bytes_lie_in_groups_of_four_rows_of_a_tap() {
+        let (taps, inner, n) = (2, 6, 18);
+        let data: Vec<i8> = (0..taps * inner * n).map(|i| i as i8).collect();
+        let weights = Tensor::from_slice(&[taps * inner, n], &data).expect("a shape of that many elements");
+        let matrix = Matrix { offset: 0, k: vec![(taps, inner * n), (inner, n)], n: (n, 1) };
+        let packed = pack_b(&weights, &matrix).expect("packs");
+        assert_eq!(packed.len(), 2 * taps * 8 * 16);
+        let mut sum = 0i64;
+        for (t, k, j) in (0..taps).flat_map(|t| (0..inner).flat_map(move |k| (0..n).map(move |j| (t, k, j))))
+        {
+            let at = j / 16 * (taps * 8 * 16) + ((t * 2 + k / 4) * 16 + j % 16) * 4 + k % 4;
+            assert_eq!(packed[at] as i8, data[(t * inner + k) * n + j]);
+            sum += i64::from(packed[at] as i8);
+        }
+        assert_eq!(packed.iter().map(|b| i64::from(*b as i8)).sum::<i64>(), sum, "padding is zero");
     }
 
     #[test]

@@ -23,5 +23,5 @@ mod target;
 mod vary;
 
 pub use error::CodegenError;
-pub use module::{Function, Module, clif_text, compile};
+pub use module::{Function, Module, asm_text, clif_text, compile};
 pub use target::{Arch, CpuTarget};

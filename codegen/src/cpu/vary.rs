@@ -54,6 +54,30 @@ pub(super) fn reads(s: &Stmt, f: &mut dyn FnMut(Local)) {
     }
 }
 
+/// Calls `f` for every local that a statement defines, nested ones included.
+pub(super) fn defines(s: &Stmt, f: &mut dyn FnMut(Local)) {
+    match s {
+        Stmt::Let { local, .. } => f(*local),
+        Stmt::For(l) => {
+            f(l.axis.local);
+            l.carries.iter().flat_map(|c| [c.inside, c.result]).for_each(&mut *f);
+            l.reduces.iter().for_each(|r| f(r.result));
+            l.body.iter().for_each(|s| defines(s, f));
+        }
+        _ => {}
+    }
+}
+
+/// Whether a statement loads and whether it stores.
+pub(super) fn accesses(s: &Stmt) -> (bool, bool) {
+    match s {
+        Stmt::Let { expr, .. } => (matches!(expr, Expr::Load(..)), false),
+        Stmt::Store { .. } => (false, true),
+        Stmt::For(l) => l.body.iter().map(accesses).fold((false, false), |(a, b), (c, d)| (a || c, b || d)),
+        _ => (true, true),
+    }
+}
+
 /// The locals of a loop's body that differ from turn to turn, its axis among them.
 pub(super) fn varying(l: &Loop) -> HashSet<Local> {
     let mut set = HashSet::from([l.axis.local]);

@@ -27,7 +27,7 @@ impl Drop for Loaded {
     }
 }
 
-fn load(kernels: &[Kernel], target: &CpuTarget) -> Loaded {
+pub(crate) fn load(kernels: &[Kernel], target: &CpuTarget) -> Loaded {
     let module = compile(kernels, target).expect("the kernels compile");
     let len = module.code.len().max(1);
     // SAFETY: an anonymous mapping of at least one byte, checked below.
@@ -46,7 +46,7 @@ fn load(kernels: &[Kernel], target: &CpuTarget) -> Loaded {
 }
 
 impl Loaded {
-    fn run(
+    pub(crate) fn run(
         &self,
         kernel: usize,
         buffers: &mut [Guarded],
@@ -76,14 +76,14 @@ impl Loaded {
 }
 
 /// A buffer at a multiple of 64 bytes between margins.
-struct Guarded {
+pub(crate) struct Guarded {
     bytes: Vec<u8>,
     start: usize,
     len: usize,
 }
 
 impl Guarded {
-    fn new(content: &[u8]) -> Guarded {
+    pub(crate) fn new(content: &[u8]) -> Guarded {
         let mut bytes = vec![CANARY; content.len() + 2 * MARGIN + 64];
         let start = MARGIN + bytes[MARGIN..].as_ptr().align_offset(64);
         bytes[start..start + content.len()].copy_from_slice(content);

@@ -27,6 +27,15 @@ fn one_function() {
     elementwise(DType::F32, DType::F32, |kb, v, _| kb.op(ScalarOp::Exp, &[v]));
     elementwise(DType::F64, DType::F64, |kb, v, _| kb.op(ScalarOp::Tanh, &[v]));
     elementwise(DType::F16, DType::BF16, |kb, v, _| kb.op(ScalarOp::Erf, &[v]));
+    elementwise(DType::F32, DType::F32, |kb, v, _| {
+        let e = kb.op(ScalarOp::Exp, &[v]);
+        kb.op(ScalarOp::Mul, &[v, e])
+    });
+    elementwise(DType::F32, DType::F32, |kb, v, _| {
+        let h = kb.op(ScalarOp::Sin, &[v]);
+        let e = kb.op(ScalarOp::Exp, &[h]);
+        kb.op(ScalarOp::Pow, &[e, v])
+    });
 }
 
 #[test]
@@ -118,6 +127,24 @@ fn in_place_and_through_scratch() {
     run(&kernel, &each(&SIZES), 0.0);
 }
 
+/// The second function must not read what the first one has stored.
+#[test]
+fn two_functions_of_one_row_in_place() {
+    let n = Dim::named("n");
+    let mut kb = KernelBuilder::new("two");
+    let x = kb.param(DType::F32, n.clone(), Access::ReadWrite);
+    let y = kb.param(DType::F32, n.clone(), Access::Write);
+    let open = kb.begin(Turns::Lanes, n, &[]);
+    let v = kb.load(x, open.index());
+    let e = kb.op(ScalarOp::Exp, &[v]);
+    kb.store(x, open.index(), e);
+    let t = kb.op(ScalarOp::Tanh, &[v]);
+    let t = kb.op(ScalarOp::Neg, &[t]);
+    kb.store(y, open.index(), t);
+    kb.end(open, &[], &[]);
+    run(&kb.finish(Dim::ONE), &each(&SIZES), 0.0);
+}
+
 /// Rows of softmax: a maximum, a sum of exponentials, a division.
 #[test]
 fn softmax_rows() {
@@ -203,4 +230,21 @@ fn lanes_become_vectors_and_functions_take_strips() {
     assert_eq!(text.matches("sqrt").count(), 4, "{text}");
     assert_eq!(text.matches("fadd").count(), 4, "{text}");
     assert!(text.contains("f32x4") && text.contains("iconst.i64 256"), "{text}");
+}
+
+/// `exp` of a row needs neither strips nor loops over lanes.
+#[test]
+fn rows_are_read_and_written_in_place() {
+    let mut kb = KernelBuilder::new("direct");
+    let n = Dim::named("n");
+    let x = kb.param(DType::F32, n.clone(), Access::Read);
+    let y = kb.param(DType::F32, n.clone(), Access::Write);
+    let open = kb.begin(Turns::Lanes, n, &[]);
+    let v = kb.load(x, open.index());
+    let e = kb.op(ScalarOp::Exp, &[v]);
+    kb.store(y, open.index(), e);
+    kb.end(open, &[], &[]);
+    let text = clif_text(&kb.finish(Dim::ONE), &CpuTarget::parse("native").expect("a target")).expect("clif");
+    assert_eq!(text.matches("call_indirect").count(), 1, "{text}");
+    assert!(!text.contains("f32"), "{text}");
 }

@@ -2,7 +2,7 @@
 
 use super::super::emitter::Emitter;
 use super::super::float::tile_function;
-use super::super::vary::{locals_of, reads_of, varying};
+use super::super::vary::{accesses, defines, locals_of, reads_of, varying};
 use super::{LANES, VECTOR, neutral};
 use nnc_ir::tile::{Expr, Local, Loop, Stmt, Turns, arithmetic_type};
 use nnc_ir::{DType, Dim, ScalarOp, Sym};
@@ -42,6 +42,13 @@ impl Plan {
 
     pub(super) fn is_varying(&self, local: Local) -> bool {
         self.vectors.contains(&local)
+    }
+
+    /// True for statements that do the same in all lanes.
+    pub(super) fn is_uniform(&self, s: &Stmt) -> bool {
+        let mut uniform = !accesses(s).1;
+        defines(s, &mut |l| uniform &= !self.vectors.contains(&l) && !self.indices.contains_key(&l));
+        uniform
     }
 
     /// The expression of a local that is an index.

@@ -1,9 +1,9 @@
 //! Builds the strip loop from the steps of a body.
 
-use super::cut::{Step, Unit, defines};
+use super::cut::{Step, Unit};
 use super::rename::Names;
 use super::{Mined, STRIP};
-use crate::cpu::vary::reads;
+use crate::cpu::vary::{defines, reads};
 use nnc_ir::tile::{Arg, Axis, Carry, Expr, Local, Loop, Mem, Reduce, Stmt, Turns};
 use nnc_ir::{DType, Dim, Sym};
 use std::collections::{BTreeSet, HashMap};
@@ -14,7 +14,8 @@ type Homes = HashMap<Local, usize>;
 impl Mined<'_> {
     /// The loop over strips that does what a lanes loop does.
     pub(super) fn rewrite(&mut self, l: &Loop) -> Loop {
-        let steps = self.cut_lanes(l);
+        let mut steps = self.cut_lanes(l);
+        self.connect(l, &mut steps);
         let mut homes = Homes::new();
         find_homes(&steps, &mut 0, &mut homes);
         self.find_strips(&steps, &mut 0, &homes);
@@ -60,10 +61,11 @@ impl Mined<'_> {
                     *number += 1;
                 }
                 Step::Tile(_, result, args) => {
-                    self.strip_for(*result);
-                    for arg in args.iter().filter(|a| self.varying.contains(*a)).copied().collect::<Vec<_>>()
+                    let operands = args.iter().filter(|a| self.varying.contains(*a)).copied();
+                    let all: Vec<Local> = operands.chain([*result]).collect();
+                    for local in all.into_iter().filter(|l| !self.direct.contains_key(l)).collect::<Vec<_>>()
                     {
-                        self.strip_for(arg);
+                        self.strip_for(local);
                     }
                 }
                 Step::Around(l, inner) => {
@@ -141,8 +143,15 @@ impl Mined<'_> {
 
     /// A call over the strip; an operand that is the same in all lanes is spread out first.
     fn tile(&mut self, contract: &'static str, result: Local, args: &[Local], out: &mut Vec<Stmt>) {
-        let mut words = vec![Arg::Ptr(self.strips[&result], Dim::ZERO)];
+        let mut words = vec![match self.direct.get(&result) {
+            Some((mem, start)) => Arg::Ptr(*mem, start.clone()),
+            None => Arg::Ptr(self.strips[&result], Dim::ZERO),
+        }];
         for arg in args {
+            if let Some((mem, start)) = self.direct.get(arg) {
+                words.push(Arg::Ptr(*mem, start.clone()));
+                continue;
+            }
             let mem = match self.strips.get(arg) {
                 Some(mem) => *mem,
                 None => {
@@ -230,7 +239,7 @@ impl Mined<'_> {
     }
 
     /// An index expression with those locals replaced that are expressions themselves.
-    fn in_axes(&self, d: &Dim) -> Dim {
+    pub(super) fn in_axes(&self, d: &Dim) -> Dim {
         d.substitute(&|s| match s {
             Sym::Local(n) => self.indices.get(&Local(*n)).map(|d| self.in_axes(d)),
             Sym::Name(_) => None,

@@ -5,6 +5,7 @@
 //! no load moves before a store, no store before a load or another store.
 
 use super::{Mined, has_tile, tile_of};
+use crate::cpu::vary::{accesses, defines, locals_of, reads};
 use nnc_ir::ScalarOp;
 use nnc_ir::tile::{Expr, Local, Loop, Stmt};
 use std::collections::HashMap;
@@ -63,15 +64,6 @@ impl<'l> Segment<'l> {
             }
             out.extend(calls);
         }
-    }
-}
-
-fn accesses(s: &Stmt) -> (bool, bool) {
-    match s {
-        Stmt::Let { expr, .. } => (matches!(expr, Expr::Load(..)), false),
-        Stmt::Store { .. } => (false, true),
-        Stmt::For(l) => l.body.iter().map(accesses).fold((false, false), |(a, b), (c, d)| (a || c, b || d)),
-        _ => (true, true),
     }
 }
 
@@ -176,29 +168,15 @@ impl Mined<'_> {
 
     /// Calls `f` for the varying locals that a statement reads, index expressions looked through.
     pub(super) fn operands(&self, s: &Stmt, f: &mut dyn FnMut(Local)) {
-        super::super::vary::reads(s, &mut |l| self.operand(l, f));
+        reads(s, &mut |l| self.operand(l, f));
     }
 
     /// Calls `f` for the varying locals behind one.
     pub(super) fn operand(&self, local: Local, f: &mut dyn FnMut(Local)) {
         match self.indices.get(&local) {
-            Some(d) => super::super::vary::locals_of(d, &mut |l| self.operand(l, f)),
+            Some(d) => locals_of(d, &mut |l| self.operand(l, f)),
             None if self.varying.contains(&local) && local != self.axis => f(local),
             None => {}
         }
-    }
-}
-
-/// Calls `f` for every local that a statement defines, nested ones included.
-pub(super) fn defines(s: &Stmt, f: &mut dyn FnMut(Local)) {
-    match s {
-        Stmt::Let { local, .. } => f(*local),
-        Stmt::For(l) => {
-            f(l.axis.local);
-            l.carries.iter().flat_map(|c| [c.inside, c.result]).for_each(&mut *f);
-            l.reduces.iter().for_each(|r| f(r.result));
-            l.body.iter().for_each(|s| defines(s, f));
-        }
-        _ => {}
     }
 }

@@ -8,6 +8,7 @@
 
 mod build;
 mod cut;
+mod direct;
 mod rename;
 
 use super::float::tile_function;
@@ -50,6 +51,8 @@ struct Mined<'m> {
     /// Where the values of locals lie that several phases use.
     strips: HashMap<Local, Mem>,
     used: Vec<(DType, Mem)>,
+    /// Where operands and results of microkernels lie in the kernel's own memory, for this strip.
+    direct: HashMap<Local, (Mem, Dim)>,
     /// The axis of the lanes loop and the number of the strip.
     axis: Local,
     strip: Local,
@@ -89,6 +92,13 @@ impl Miner {
         self.kernel.n_locals += 1;
         self.types.insert(local, dtype);
         local
+    }
+
+    fn storage(&self, mem: Mem) -> DType {
+        match mem {
+            Mem::Param(i) => self.kernel.params[i as usize].dtype,
+            Mem::Scratch(i) => self.kernel.scratch[i as usize].dtype,
+        }
     }
 
     fn buffer(&mut self, dtype: DType) -> Mem {
@@ -139,6 +149,7 @@ impl Miner {
             indices: HashMap::new(),
             strips: HashMap::new(),
             used: Vec::new(),
+            direct: HashMap::new(),
             axis: l.axis.local,
             strip,
             len,
