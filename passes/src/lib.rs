@@ -10,6 +10,9 @@ mod legalize;
 mod lower;
 mod pass;
 mod pipeline;
+#[cfg(test)]
+mod proof;
+mod rules;
 
 pub use lower::{LowerError, lower};
 pub use pass::{Event, Pass, Report, Target};
