@@ -259,9 +259,25 @@ impl Dim {
         if let Some(d) = (self.clone() - other.clone()).as_const() {
             return if (d <= 0) == smaller { self.clone() } else { other.clone() };
         }
+        // max(a, min(a, b)) = a and max(a, max(a, b)) = max(a, b), and the same the other way round.
+        match (other.absorbs(self, smaller), self.absorbs(other, smaller)) {
+            (Some(kept), _) | (_, Some(kept)) => return kept.clone(),
+            (None, None) => {}
+        }
         let (a, b) = if self <= other { (self, other) } else { (other, self) };
         let (a, b) = (a.clone(), b.clone());
         Dim::atom(if smaller { Atom::Min(a, b) } else { Atom::Max(a, b) })
+    }
+
+    /// The extreme of `self` and `other` where `self` is an extreme that holds `other` already.
+    fn absorbs<'a>(&'a self, other: &'a Dim, smaller: bool) -> Option<&'a Dim> {
+        let [Term { coeff: 1, factors }] = self.terms() else { return None };
+        let [Atom::Min(a, b) | Atom::Max(a, b)] = factors.as_slice() else { return None };
+        if a != other && b != other {
+            return None;
+        }
+        let same = matches!(factors.as_slice(), [Atom::Min(..)]) == smaller;
+        Some(if same { self } else { other })
     }
 
     /// The product of many.
@@ -702,6 +718,15 @@ mod tests {
         assert_eq!((s("n") * 6.into() + 7.into()).floor_div(&3.into()), s("n") * 2.into() + 2.into());
         assert_eq!((s("n") * s("c") * s("c")).floor_div(&(s("c") * s("n"))), s("c"));
         assert_eq!((s("n") * 4.into()).floor_div(&6.into()), (s("n") * 2.into()).floor_div(&3.into()));
+    }
+
+    #[test]
+    fn extremes_absorb_each_other() {
+        let (a, b) = (s("a"), s("b"));
+        let low = a.min_with(&b);
+        assert_eq!(a.max_with(&low), a);
+        assert_eq!(low.min_with(&b), low);
+        assert_eq!(a.max_with(&b).min_with(&a), a);
     }
 
     #[test]
