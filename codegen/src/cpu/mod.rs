@@ -12,6 +12,7 @@ mod error;
 mod float;
 mod index;
 mod int;
+mod lanes;
 mod memory;
 mod module;
 mod narrow;
