@@ -47,8 +47,11 @@ pub fn read(path: &Path) -> Result<Model, ModelError> {
 /// The graph of an ONNX file.
 pub fn import(path: &Path, options: &ImportOptions) -> Result<Graph, ModelError> {
     let model = read(path)?;
-    nnc_frontend::import(&model, options)
-        .map_err(|source| ModelError::Import { path: path.to_owned(), source })
+    let mut graph = nnc_frontend::import(&model, options)
+        .map_err(|source| ModelError::Import { path: path.to_owned(), source })?;
+    let names = || model.graph.outputs.iter().map(|o| o.name.clone()).collect();
+    graph.output_names = options.outputs.clone().unwrap_or_else(names);
+    Ok(graph)
 }
 
 /// A hash of the file's bytes, to find out whether an artifact was made from it.

@@ -3,8 +3,7 @@
 
 use super::compare::Tolerance;
 use super::failure::Failure;
-use nnc_ir::{Graph, Type};
-use nnc_runtime::Value;
+use nnc_runtime::{Port, Session, Value};
 use nnc_tensor::file::{ProtoKind, read_value_proto};
 use std::path::{Path, PathBuf};
 
@@ -37,21 +36,19 @@ pub(crate) fn data_folders(path: &Path) -> Vec<PathBuf> {
 }
 
 /// Reads the inputs of a data set, and its outputs where there are any.
-pub(crate) fn read_data(folder: &Path, graph: &Graph) -> Result<DataSet, Failure> {
-    let body = graph.block(graph.body());
-    let types = |values: &[nnc_ir::ValueId]| values.iter().map(|v| graph.ty(*v).clone()).collect::<Vec<_>>();
-    let inputs = read_values(folder, "input", &types(&body.params))?;
+pub(crate) fn read_data(folder: &Path, session: &Session) -> Result<DataSet, Failure> {
+    let inputs = read_values(folder, "input", &session.inputs())?;
     let outputs = if folder.join("output_0.pb").exists() {
-        read_values(folder, "output", &types(&body.results))?
+        read_values(folder, "output", &session.outputs())?
     } else {
         Vec::new()
     };
     Ok(DataSet { inputs, outputs })
 }
 
-fn read_values(folder: &Path, what: &str, types: &[Type]) -> Result<Vec<Value>, Failure> {
-    let read = |(k, ty)| read_value(&folder.join(format!("{what}_{k}.pb")), proto_kind(ty));
-    types.iter().enumerate().map(read).collect()
+fn read_values(folder: &Path, what: &str, ports: &[Port]) -> Result<Vec<Value>, Failure> {
+    let read = |(k, port)| read_value(&folder.join(format!("{what}_{k}.pb")), proto_kind(port));
+    ports.iter().enumerate().map(read).collect()
 }
 
 /// Reads one protobuf file.
@@ -61,13 +58,14 @@ pub(crate) fn read_value(path: &Path, kind: ProtoKind) -> Result<Value, Failure>
     read_value_proto(&bytes, kind).map_err(|e| Failure::user(format!("\"{shown}\": {e}")))
 }
 
-/// The message that holds values of a type.
-pub(crate) fn proto_kind(ty: &Type) -> ProtoKind {
-    match ty {
-        Type::Tensor(_) => ProtoKind::Tensor,
-        Type::Sequence(_) => ProtoKind::Sequence,
-        Type::Optional(_) => ProtoKind::Optional,
-        Type::Map(..) => ProtoKind::Map,
+/// The message that holds a port's values.
+pub(crate) fn proto_kind(port: &Port) -> ProtoKind {
+    let container = port.container.as_deref().unwrap_or("");
+    match container.split('(').next() {
+        Some("seq") => ProtoKind::Sequence,
+        Some("opt") => ProtoKind::Optional,
+        Some("map") => ProtoKind::Map,
+        _ => ProtoKind::Tensor,
     }
 }
 

@@ -1,21 +1,15 @@
 //! The one way to execute a graph: compile it, write the artifact, open it, run a session.
 
+use super::config::Config;
 use super::failure::Failure;
-use nnc::{CompileError, Compiled, Options};
+use nnc::{CompileError, Options};
 use nnc_ir::Graph;
 use nnc_runtime::tensor::plan::Step;
 use nnc_runtime::{Artifact, ArtifactError, Executor, Isa, LoadOptions, Pool, Session, SessionOptions};
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
-
-/// A compiled model that is ready to run.
-pub(crate) struct Engine {
-    /// Runs it.
-    pub(crate) session: Session,
-    /// What the compiler made.
-    pub(crate) compiled: Compiled,
-}
 
 /// Why a graph is not ready to run.
 pub(crate) enum EngineError {
@@ -37,27 +31,65 @@ impl From<EngineError> for Failure {
     }
 }
 
-impl Engine {
-    /// Compiles into a temporary folder, which goes as soon as the artifact is mapped.
-    pub(crate) fn build(
-        graph: &Graph,
-        options: &Options,
-        isa: Option<Isa>,
-        executor: &Arc<dyn Executor>,
-    ) -> Result<Engine, EngineError> {
-        let folder = tempfile::tempdir().map_err(EngineError::Folder)?;
-        let path = folder.path().join("model.nnc");
-        let compiled = nnc::compile(graph, options, &path).map_err(EngineError::Compile)?;
-        let session = open(&path, isa, executor).map_err(EngineError::Load)?;
-        Ok(Engine { session, compiled })
-    }
+/// Compiles into a temporary folder, which goes as soon as the artifact is mapped.
+pub(crate) fn build(
+    graph: &Graph,
+    options: &Options,
+    isa: Option<Isa>,
+    executor: &Arc<dyn Executor>,
+) -> Result<Session, EngineError> {
+    let folder = tempfile::tempdir().map_err(EngineError::Folder)?;
+    let path = folder.path().join("model.nnc");
+    nnc::compile(graph, options, &path).map_err(EngineError::Compile)?;
+    open(&path, isa, executor).map_err(EngineError::Load)
+}
 
-    /// Names of the routines that the model calls.
-    pub(crate) fn routines(&self) -> Vec<String> {
-        let mut names = BTreeSet::new();
-        collect_routines(&self.session.artifact().plan().steps, &mut names);
-        names.into_iter().collect()
+/// A session on an artifact, or on a model that is compiled first.
+pub(crate) fn open_model(
+    path: &Path,
+    config: &Config,
+    executor: &Arc<dyn Executor>,
+) -> Result<Session, Failure> {
+    if is_artifact(path) {
+        return open(path, None, executor).map_err(|e| in_file(path, e));
     }
+    let graph = nnc::model::import(path, &config.import)?;
+    Ok(build(&graph, &config.compile, None, executor)?)
+}
+
+/// The file claims to be an artifact, by its name or its first bytes.
+pub(crate) fn is_artifact(path: &Path) -> bool {
+    let starts = || {
+        let mut head = [0; 4];
+        let read = std::fs::File::open(path).and_then(|mut f| f.read_exact(&mut head));
+        read.is_ok() && &head == b"nncA"
+    };
+    path.extension().is_some_and(|e| e == "nnc") || starts()
+}
+
+/// An artifact's fault with the file's name.
+fn in_file(path: &Path, e: ArtifactError) -> Failure {
+    let recompile = || "compile the model again on this machine, or with --target for this CPU".to_owned();
+    let help = match &e {
+        ArtifactError::Version { .. }
+        | ArtifactError::Target { .. }
+        | ArtifactError::Abi { .. }
+        | ArtifactError::Features { .. }
+        | ArtifactError::Kernel { .. } => Some(recompile()),
+        _ => None,
+    };
+    let headline = match &e {
+        ArtifactError::Io { .. } => e.to_string(),
+        other => format!("\"{}\": {other}", path.display()),
+    };
+    Failure { help, ..Failure::user(headline) }
+}
+
+/// Names of the routines that a model calls.
+pub(crate) fn routines(session: &Session) -> Vec<String> {
+    let mut names = BTreeSet::new();
+    collect_routines(&session.artifact().plan().steps, &mut names);
+    names.into_iter().collect()
 }
 
 /// Opens an artifact, its weights checked.

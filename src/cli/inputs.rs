@@ -1,27 +1,38 @@
 //! Inputs made up: random numbers and zeros of the model's types.
 
 use super::failure::Failure;
-use nnc_ir::{Graph, Type};
-use nnc_runtime::{DType, Tensor, Value};
-use nnc_tensor::{Dim, Kind};
+use nnc_runtime::{DType, Dim, Port, Tensor, Value};
+use nnc_tensor::Kind;
+use std::collections::BTreeMap;
 
-/// The size that a free dimension gets.
-const FREE_SIZE: usize = 1;
+/// Sizes of free dimensions by name.
+pub(crate) type Sizes = BTreeMap<String, i64>;
 
-/// One value for each input of a graph; free sizes are 1.
-pub(crate) fn random_inputs(graph: &Graph, seed: u64) -> Result<Vec<Value>, Failure> {
-    let params = &graph.block(graph.body()).params;
-    let value = |(i, v): (usize, &nnc_ir::ValueId)| match graph.ty(*v) {
-        Type::Tensor(t) => Ok(Value::Tensor(random(t.dtype, &sizes(&t.shape), seed + i as u64)?)),
-        other => Err(Failure::user(format!("cannot make up an input of type {other}; give it as a file"))),
-    };
-    params.iter().enumerate().map(value).collect()
+/// One value for each input; free sizes that `sizes` does not name are 1.
+pub(crate) fn random_inputs(ports: &[Port], sizes: &Sizes, seed: u64) -> Result<Vec<Value>, Failure> {
+    let value = |(i, port): (usize, &Port)| random_input(port, sizes, seed + i as u64);
+    ports.iter().enumerate().map(value).collect()
 }
 
-/// Sizes with free ones replaced.
-pub(crate) fn sizes(shape: &[Dim]) -> Vec<usize> {
-    let free = i64::try_from(FREE_SIZE).unwrap_or(1);
-    shape.iter().map(|d| d.eval(&|_| Some(free)).ok().and_then(|v| usize::try_from(v).ok()).unwrap_or(FREE_SIZE)).collect()
+/// A value for one input.
+pub(crate) fn random_input(port: &Port, sizes: &Sizes, seed: u64) -> Result<Value, Failure> {
+    match &port.container {
+        None => Ok(Value::Tensor(random(port.dtype, &shape_of(port, sizes)?, seed)?)),
+        Some(container) => Err(Failure::user(format!(
+            "input \"{}\" is {container}, which cannot be made up; give it as a .pb file",
+            port.name
+        ))),
+    }
+}
+
+/// An input's shape with free sizes filled in.
+pub(crate) fn shape_of(port: &Port, sizes: &Sizes) -> Result<Vec<usize>, Failure> {
+    let size = |d: &Dim| {
+        let value = d.eval(&|s| Some(sizes.get(s.to_string().trim_matches('"')).copied().unwrap_or(1)));
+        value.ok().and_then(|v| usize::try_from(v).ok())
+    };
+    let wrong = || Failure::user(format!("input \"{}\" has no shape for these sizes", port.name));
+    port.shape.iter().map(|d| size(d).ok_or_else(wrong)).collect()
 }
 
 /// Random elements: floats from −1 to 1, integers from 0 to 9 (indices and token numbers are small).

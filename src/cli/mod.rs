@@ -2,10 +2,12 @@
 
 mod case;
 mod compare;
+mod config;
 mod engine;
 mod failure;
 mod guard;
 mod inputs;
+mod options;
 mod out;
 mod verify;
 

@@ -2,17 +2,19 @@
 
 use super::case::{data_folders, model_of, read_data, stated_tolerance, DataSet};
 use super::compare::{Difference, Tolerance, compare};
-use super::engine::{Engine, EngineError, executor, target_for};
+use super::config::Config;
+use super::engine::{self, EngineError, executor, target_for};
 use super::failure::Failure;
 use super::guard;
+use super::options::CompileOptions;
 use super::inputs::random_inputs;
 use super::out::say;
 use clap::Args;
 use nnc::model::ModelError;
-use nnc::{CompileError, Options};
-use nnc_frontend::{ImportErrors, ImportOptions};
+use nnc::CompileError;
+use nnc_frontend::ImportErrors;
 use nnc_ir::{DType, Graph, Interpreter};
-use nnc_runtime::{Executor, Isa, Value};
+use nnc_runtime::{Executor, Isa, Session, Value};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -45,12 +47,8 @@ pub(crate) struct VerifyArgs {
     /// Number of threads.
     #[arg(long)]
     threads: Option<usize>,
-    /// Compile without optimizations.
-    #[arg(short = 'O', value_name = "LEVEL", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3))]
-    level: u8,
-    /// Stop after so many rewrites.
-    #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
-    fuel: u64,
+    #[command(flatten)]
+    compile: CompileOptions,
 }
 
 fn parse_isa(text: &str) -> Result<Isa, String> {
@@ -179,18 +177,17 @@ fn try_verify(
     isa: Option<Isa>,
     executor: &Arc<dyn Executor>,
 ) -> Result<Verdict, Verdict> {
-    let graph = nnc::model::import(&model_of(case), &ImportOptions::default()).map_err(refused)?;
+    let mut config = Config::new(&args.compile, &[])?;
+    if let Some(isa) = isa {
+        config.compile.target = target_for(isa).into();
+    }
+    let graph = nnc::model::import(&model_of(case), &config.import).map_err(refused)?;
     let tolerance = tolerance(case, args, &graph)?;
-    let sets = data_sets(case, &graph)?;
-    let options = Options {
-        target: isa.map_or("native", target_for).into(),
-        optimize: args.level > 0,
-        fuel: args.fuel,
-    };
-    let mut engine = Engine::build(&graph, &options, isa, executor).map_err(not_built)?;
+    let mut session = engine::build(&graph, &config.compile, isa, executor).map_err(not_built)?;
+    let sets = data_sets(case, &session, &config)?;
     let by_interpreter = args.reference.is_some();
-    let names: Vec<String> = engine.session.inputs().into_iter().map(|p| p.name).collect();
-    let outputs: Vec<String> = engine.session.outputs().into_iter().map(|p| p.name).collect();
+    let names: Vec<String> = session.inputs().into_iter().map(|p| p.name).collect();
+    let outputs: Vec<String> = session.outputs().into_iter().map(|p| p.name).collect();
     let mut difference = Difference::default();
     for set in &sets {
         let expected = if by_interpreter || set.outputs.is_empty() {
@@ -200,7 +197,7 @@ fn try_verify(
         };
         let named: Vec<(&str, Value)> =
             names.iter().map(String::as_str).zip(set.inputs.iter().cloned()).collect();
-        let found = engine.session.run(&named).map_err(Failure::from)?;
+        let found = session.run(&named).map_err(Failure::from)?;
         if found.len() != expected.len() {
             let message = format!("expected {} outputs, found {}", expected.len(), found.len());
             return Err(Verdict::early(Status::Fail, message));
@@ -211,8 +208,8 @@ fn try_verify(
     }
     let message = difference.problem.clone().unwrap_or_default();
     let status = if message.is_empty() { Status::Pass } else { Status::Fail };
-    let kernels = engine.compiled.n_kernels;
-    Ok(Verdict { status, message, difference, kernels, routines: engine.routines() })
+    let (kernels, routines) = (session.artifact().plan().kernels.len(), engine::routines(&session));
+    Ok(Verdict { status, message, difference, kernels, routines })
 }
 
 fn refused(e: ModelError) -> Verdict {
@@ -252,12 +249,13 @@ fn is_coarse(graph: &Graph) -> bool {
 }
 
 /// The folder's data, or one set of random inputs where there are none.
-fn data_sets(case: &Path, graph: &Graph) -> Result<Vec<DataSet>, Failure> {
+fn data_sets(case: &Path, session: &Session, config: &Config) -> Result<Vec<DataSet>, Failure> {
     let folders = data_folders(case);
     if folders.is_empty() {
-        return Ok(vec![DataSet { inputs: random_inputs(graph, 0)?, outputs: Vec::new() }]);
+        let inputs = random_inputs(&session.inputs(), &config.sizes(), 0)?;
+        return Ok(vec![DataSet { inputs, outputs: Vec::new() }]);
     }
-    folders.iter().map(|f| read_data(f, graph)).collect()
+    folders.iter().map(|f| read_data(f, session)).collect()
 }
 
 fn interpret(graph: &Graph, inputs: &[Value]) -> Result<Vec<Value>, Failure> {
