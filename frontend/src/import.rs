@@ -8,6 +8,7 @@ mod inputs;
 mod scope;
 
 pub use inputs::ImportOptions;
+pub(crate) use inputs::elem_type;
 pub(crate) use scope::dense;
 
 use crate::attrs::Attrs;
