@@ -4,6 +4,7 @@
 //! its meaning; whatever a backend does is tested against it.
 #![forbid(unsafe_code)]
 
+pub mod analysis;
 mod attr;
 mod build;
 mod graph;

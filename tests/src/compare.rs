@@ -26,7 +26,7 @@ pub(crate) fn run_compiled(graph: &Graph, inputs: &[Value], options: &Options) -
     session.run(&named).unwrap_or_else(|e| panic!("{e}"))
 }
 
-fn error(expected: &Value, found: &Value) -> f64 {
+pub(crate) fn error(expected: &Value, found: &Value) -> f64 {
     let (Value::Tensor(e), Value::Tensor(f)) = (expected, found) else {
         assert_eq!(expected, found);
         return 0.0;

@@ -3,4 +3,5 @@
 
 mod compare;
 mod filetests;
+mod models;
 mod operators;

@@ -4,7 +4,7 @@ use super::{Importer, Slot};
 use crate::dims::named_dim;
 use crate::model::{DimSpec, Graph, ValueInfo, ValueType};
 use crate::refusal::{Refusal, unsupported};
-use nnc_ir::{Builder, DType, Dim, Sym, Type};
+use nnc_ir::{Builder, DType, Dim, Sym, Tensor, Type};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the caller decides about a model's inputs and outputs.
@@ -16,6 +16,8 @@ pub struct ImportOptions {
     pub bound: BTreeMap<String, (i64, i64)>,
     /// Types of inputs in place of those in the file.
     pub input_types: BTreeMap<String, ValueType>,
+    /// Inputs that have one value for good: they become part of the graph.
+    pub constants: BTreeMap<String, Tensor>,
     /// The values to compute in place of the model's outputs.
     pub outputs: Option<Vec<String>>,
 }
@@ -38,6 +40,10 @@ impl<'m> Importer<'m> {
         let reader = Reader { options, plain };
         let mut slots = Vec::new();
         for (input, ty) in inputs().zip(&types) {
+            if let Some(t) = options.constants.get(&input.name) {
+                slots.push((input.name.as_str(), Some(super::named_constant(b, t.clone(), &input.name))));
+                continue;
+            }
             let slot = match reader.input(input, ty.as_ref()) {
                 Ok(ty) => Some(b.graph.add_param(b.block, ty, Some(input.name.clone()))),
                 Err(refusal) => {

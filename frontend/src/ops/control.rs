@@ -2,6 +2,7 @@
 //!
 //! Scans become loops that gather the elements of their inputs by the number of the turn.
 
+use super::sequence::{common, is_unknown_rank};
 use super::{OnnxOp, onnx};
 use crate::context::{Body, Cx, Lowered, normal_axis};
 use crate::model::Graph;
@@ -72,22 +73,10 @@ fn widen(cx: &mut Cx, a: &Type, b: &Type) -> Lowered<Type> {
             };
             Type::tensor(x.dtype, x.shape.iter().zip(&y.shape).map(&mut join).collect())
         }
-        (Type::Sequence(x), Type::Sequence(y)) => Type::Sequence(Box::new(unsized_join(x, y)?)),
-        (Type::Optional(x), Type::Optional(y)) => Type::Optional(Box::new(unsized_join(x, y)?)),
+        (Type::Sequence(x), Type::Sequence(y)) => Type::Sequence(Box::new(common(x, y)?)),
+        (Type::Optional(x), Type::Optional(y)) => Type::Optional(Box::new(common(x, y)?)),
         _ => unsupported!("a carried value must keep its type, found {a} before and {b} after a turn"),
     })
-}
-
-/// The element type that covers both; sizes that differ are unknown.
-fn unsized_join(a: &Type, b: &Type) -> Lowered<Type> {
-    match (a, b) {
-        (Type::Tensor(x), Type::Tensor(y)) if x.dtype == y.dtype && x.rank() == y.rank() => {
-            let join = |(p, q): (&Dim, &Dim)| if p == q { p.clone() } else { Dim::named("?") };
-            Ok(Type::tensor(x.dtype, x.shape.iter().zip(&y.shape).map(join).collect()))
-        }
-        _ if a == b => Ok(a.clone()),
-        _ => unsupported!("elements must keep their type, found {a} and {b}"),
-    }
 }
 
 /// Whether a parameter of type `a` can take a value of type `b` after a turn; `initial` came before the first.
@@ -143,12 +132,26 @@ fn repeat<'m>(
 ) -> Lowered<Vec<ValueId>> {
     let initial: Vec<Type> = carried.iter().map(|v| cx.graph.ty(*v).clone()).collect();
     let body = settle(cx, graph, &initial, 1, &mut |_, p| Ok(p.to_vec()))?;
+    let carried = ranked(cx, carried, &body)?;
     let mut results = body.results.clone();
     results[0] = cx.at_block(body.block, |cx| Ok(cx.reshape(results[0], &[])?))?;
-    add_loop(cx, &body, results, trip, cond, carried)
+    add_loop(cx, &body, results, trip, cond, &carried)
 }
 
-fn add_loop(
+/// Carried values with empty sequences of unknown rank made again as the body wants them.
+fn ranked(cx: &mut Cx, carried: &[ValueId], body: &Body) -> Lowered<Vec<ValueId>> {
+    let mut values = carried.to_vec();
+    for (v, param) in values.iter_mut().zip(&body.params[2..]) {
+        let unknown = matches!(cx.graph.ty(*v), Type::Sequence(t) if is_unknown_rank(t));
+        if unknown {
+            let ty = cx.graph.ty(*param).clone();
+            *v = super::routine::call(cx, "sequence_empty", Vec::new(), vec![ty], &[])?[0];
+        }
+    }
+    Ok(values)
+}
+
+pub(super) fn add_loop(
     cx: &mut Cx,
     body: &Body,
     results: Vec<ValueId>,

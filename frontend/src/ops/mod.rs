@@ -2,17 +2,22 @@
 
 mod arithmetic;
 mod cast;
+mod classical;
 mod control;
 mod conv;
 mod indexing;
 mod linalg;
+mod microsoft;
 mod movement;
 mod norm;
 mod pool;
 mod quantize;
+mod random;
 mod recurrent;
 mod reduce;
 mod resize;
+mod routine;
+mod sequence;
 mod shape;
 mod source;
 mod trees;
@@ -66,17 +71,22 @@ static FAMILIES: &[&[OnnxOp]] = &[
     arithmetic::BINARY,
     arithmetic::ROWS,
     cast::ROWS,
+    classical::ROWS,
     control::ROWS,
     conv::ROWS,
     indexing::ROWS,
     linalg::ROWS,
+    microsoft::ROWS,
     movement::ROWS,
     norm::ROWS,
     pool::ROWS,
     quantize::ROWS,
+    random::ROWS,
     recurrent::ROWS,
     reduce::ROWS,
     resize::ROWS,
+    routine::ROWS,
+    sequence::ROWS,
     shape::ROWS,
     source::ROWS,
     trees::ROWS,

@@ -31,12 +31,13 @@ pub fn cost(graph: &Graph, node: &Node, types: &[Type]) -> Option<u64> {
         .checked_add(total(&node.inputs.iter().map(|v| graph.ty(*v)).collect::<Vec<_>>())?)
 }
 
-/// The results, of the given types, of a node whose operands are all constants, if that takes at most `budget` scalar operations.
+/// The results, of the given types, of a node whose operands are all constants, if that takes at most
+/// `budget` scalar operations.
 ///
 /// `None` also where a size is not fixed, where the node has bodies or effects, and where evaluation
 /// fails: a run will then fail with the message.
 pub fn eval_node_constant(graph: &Graph, node: &Node, types: &[Type], budget: u64) -> Option<Vec<Value>> {
-    if node.op.effects != Effects::Pure || !node.blocks.is_empty() || node.is("constant") {
+    if node.effects() != Effects::Pure || !node.blocks.is_empty() || node.is("constant") {
         return None;
     }
     let inputs: Vec<Value> =

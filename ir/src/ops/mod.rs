@@ -23,6 +23,7 @@ mod window;
 pub(crate) use check::unify;
 pub(crate) use control::cover;
 pub use elementwise::is_elementwise;
+pub(crate) use routine::effects as routine_effects;
 pub(crate) use source::symbol;
 
 use crate::{AttrSpec, Attrs, Block, Builder, Graph, ScalarOp, TensorType, Type, ValueId};

@@ -48,10 +48,9 @@ fn sample() -> Graph {
         ("e".to_owned(), plan::Attr::Strs(vec![vec![0]])),
         ("f".to_owned(), plan::Attr::Int(-1)),
     ];
-    let attrs =
-        attrs! { name: Attr::Str("r".into()), params: Attr::Named(named), types: Attr::Types(vec![seq]) };
+    let attrs = attrs! { name: Attr::Str("optional".into()), params: Attr::Named(named), types: Attr::Types(vec![seq]) };
     let made = b.add("routine", attrs, &[s]).unwrap();
-    let nothing = attrs! { name: Attr::Str("log".into()), types: Attr::Types(vec![]) };
+    let nothing = attrs! { name: Attr::Str("sequence_at".into()), types: Attr::Types(vec![]) };
     b.add("routine", nothing, &[s]).unwrap();
     let z = b.unary(ScalarOp::Neg, x).unwrap();
     let results =

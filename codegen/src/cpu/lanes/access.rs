@@ -54,7 +54,7 @@ impl LaneEmitter<'_, '_, '_> {
 
     /// The elements of all lanes.
     pub(super) fn load(&mut self, mem: Mem, index: &Dim) -> Result<Lanes> {
-        let (dtype, index) = (self.e.mem_dtype(mem), self.expanded(index));
+        let (dtype, index) = (self.e.mem_dtype(mem), self.plan.expanded(index));
         let ty = storage_vector(dtype)?;
         let count = LANES * dtype.size() / VECTOR;
         let raw: Vec<Value> = match self.pattern(&index) {
@@ -101,7 +101,7 @@ impl LaneEmitter<'_, '_, '_> {
 
     /// Stores a local in all lanes.
     pub(super) fn store(&mut self, mem: Mem, index: &Dim, value: Local) -> Result<()> {
-        let (dtype, index) = (self.e.mem_dtype(mem), self.expanded(index));
+        let (dtype, index) = (self.e.mem_dtype(mem), self.plan.expanded(index));
         let raw = self.narrowed(dtype, value)?;
         match self.pattern(&index) {
             Pattern::Contiguous => {

@@ -15,7 +15,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32, F32X4, F64, F64X2, I8X16, I16X8, I32X4, I64, I64X2};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use nnc_ir::tile::{Local, Loop, Stmt};
-use nnc_ir::{DType, Dim, ScalarOp, Sym};
+use nnc_ir::{DType, ScalarOp, Sym};
 use plan::Plan;
 use std::collections::HashMap;
 
@@ -136,13 +136,15 @@ impl Emitter<'_, '_> {
             start.extend(vec![one; count]);
             counts.push(count);
         }
+        let (uniform, varied) = plan.parts(&l.body);
+        uniform.into_iter().try_for_each(|s| self.stmt(s))?;
         let zero = self.b.ins().iconst(I64, 0);
         let (open, carried) = self.open_loop(zero, whole, LANES as i64, &start);
         self.define_axis(&l.axis, open.index);
         let first = open.index;
         let mut lane_emitter =
             LaneEmitter { e: self, plan, axis: l.axis.local, first, lanes: HashMap::new() };
-        lane_emitter.body(&l.body)?;
+        varied.into_iter().try_for_each(|s| lane_emitter.stmt(s))?;
         let (mut next, mut rest) = (Vec::new(), carried.as_slice());
         for (r, count) in l.reduces.iter().zip(&counts) {
             let (sums, others) = rest.split_at(*count);
@@ -276,9 +278,24 @@ impl LaneEmitter<'_, '_, '_> {
 
     fn serial_turns(&mut self, l: &Loop, n: Value, start: &[Value], counts: &[usize]) -> Result<Vec<Value>> {
         let zero = self.e.b.ins().iconst(I64, 0);
+        if l.axis.extent.is(1) {
+            return self.serial_turn(l, zero, start, counts);
+        }
         let (open, carried) = self.e.open_loop(zero, n, 1, start);
-        self.e.define_axis(&l.axis, open.index);
-        let mut rest = carried.as_slice();
+        let next = self.serial_turn(l, open.index, &carried, counts)?;
+        self.e.close_loop(open, &next);
+        Ok(next)
+    }
+
+    fn serial_turn(
+        &mut self,
+        l: &Loop,
+        index: Value,
+        carried: &[Value],
+        counts: &[usize],
+    ) -> Result<Vec<Value>> {
+        self.e.define_axis(&l.axis, index);
+        let mut rest = carried;
         for (c, count) in l.carries.iter().zip(counts) {
             let (values, others) = rest.split_at(*count);
             rest = others;
@@ -302,7 +319,6 @@ impl LaneEmitter<'_, '_, '_> {
                 });
             }
         }
-        self.e.close_loop(open, &next);
         Ok(next)
     }
 
@@ -322,11 +338,6 @@ impl LaneEmitter<'_, '_, '_> {
             (true, DType::Bool) => self.define(local, dtype, Lanes::Mask(CARRIED_MASK, values.to_vec())),
             (true, _) => self.define(local, dtype, Lanes::Vectors(values.to_vec())),
         }
-    }
-
-    /// An index expression with those locals replaced that are expressions themselves.
-    fn expanded(&self, dim: &Dim) -> Dim {
-        self.plan.expanded(dim)
     }
 
     fn axis_symbol(&self) -> Sym {

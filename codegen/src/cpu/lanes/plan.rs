@@ -1,15 +1,17 @@
-//! Which locals of a lanes loop vary, and whether all of it has a vector form.
+//! Which locals of a lanes loop are vectors, and whether all of it has a vector form.
 
 use super::super::emitter::Emitter;
 use super::super::float::tile_function;
+use super::super::vary::{accesses, defines, locals_of, reads, reads_of, varying};
 use super::{LANES, VECTOR, neutral};
-use nnc_ir::tile::{Expr, Local, Loop, Mem, Stmt, Turns, arithmetic_type};
+use nnc_ir::tile::{Expr, Local, Loop, Stmt, Turns, arithmetic_type};
 use nnc_ir::{DType, Dim, ScalarOp, Sym};
 use std::collections::{HashMap, HashSet};
 
 /// The roles of the locals in a lanes loop.
 pub(super) struct Plan {
-    varying: HashSet<Local>,
+    /// Locals that differ between lanes and are no index expressions; the axis is none of them.
+    vectors: HashSet<Local>,
     /// Expressions over axes, by local.
     indices: HashMap<Local, Dim>,
 }
@@ -17,7 +19,8 @@ pub(super) struct Plan {
 /// A plan being made.
 struct Planner<'p, 'a, 'f> {
     e: &'p Emitter<'a, 'f>,
-    axis: Local,
+    /// Locals that differ between lanes.
+    varying: HashSet<Local>,
     plan: Plan,
     types: HashMap<Local, DType>,
 }
@@ -25,18 +28,37 @@ struct Planner<'p, 'a, 'f> {
 impl Plan {
     /// The plan of a loop, if all of its body has a vector form.
     pub(super) fn of(e: &Emitter<'_, '_>, l: &Loop) -> Option<Plan> {
-        let plan = Plan { varying: HashSet::new(), indices: HashMap::new() };
-        let mut planner = Planner { e, axis: l.axis.local, plan, types: HashMap::new() };
+        let varying = varying(l);
+        let mut vectors = varying.clone();
+        vectors.remove(&l.axis.local);
+        let plan = Plan { vectors, indices: HashMap::new() };
+        let mut planner = Planner { e, varying, plan, types: HashMap::new() };
         planner.body(&l.body)?;
         for r in &l.reduces {
-            let dtype = planner.dtype(r.value);
-            planner.reduction(r.op, dtype)?;
+            has_reduction(r.op, planner.dtype(r.value))?;
         }
         Some(planner.plan)
     }
 
     pub(super) fn is_varying(&self, local: Local) -> bool {
-        self.varying.contains(&local)
+        self.vectors.contains(&local)
+    }
+
+    /// The statements that do the same in all turns and may run before the loop, since no lane reads
+    /// what another one stores, and the others.
+    pub(super) fn parts<'l>(&self, body: &'l [Stmt]) -> (Vec<&'l Stmt>, Vec<&'l Stmt>) {
+        let mut inside = HashSet::new();
+        body.iter().partition(|s| {
+            let mut uniform = !accesses(s).1;
+            reads(s, &mut |l| uniform &= !inside.contains(&l));
+            defines(s, &mut |l| uniform &= !self.vectors.contains(&l) && !self.indices.contains_key(&l));
+            if !uniform {
+                defines(s, &mut |l| {
+                    inside.insert(l);
+                });
+            }
+            uniform
+        })
     }
 
     /// The expression of a local that is an index.
@@ -44,6 +66,7 @@ impl Plan {
         self.indices.get(&local)
     }
 
+    /// An index expression with those locals replaced that are expressions themselves.
     pub(super) fn expanded(&self, dim: &Dim) -> Dim {
         dim.substitute(&|s| match s {
             Sym::Local(n) => self.indices.get(&Local(*n)).cloned(),
@@ -51,14 +74,10 @@ impl Plan {
         })
     }
 
-    /// True if the (expanded) expression mentions a varying local.
+    /// True if the (expanded) expression mentions a local that is a vector.
     pub(super) fn mentions_varying(&self, dim: &Dim) -> bool {
         let mut found = false;
-        dim.visit_syms(&mut |s| {
-            if let Sym::Local(n) = s {
-                found |= self.varying.contains(&Local(*n));
-            }
-        });
+        locals_of(dim, &mut |l| found |= self.vectors.contains(&l));
         found
     }
 
@@ -73,17 +92,9 @@ impl Planner<'_, '_, '_> {
         self.types.get(&local).copied().unwrap_or_else(|| self.e.dtype(local))
     }
 
-    fn varies(&self, local: Local) -> bool {
-        local == self.axis || self.plan.varying.contains(&local) || self.plan.indices.contains_key(&local)
-    }
-
     fn dim_varies(&self, dim: &Dim) -> bool {
         let mut found = false;
-        dim.visit_syms(&mut |s| {
-            if let Sym::Local(n) = s {
-                found |= self.varies(Local(*n));
-            }
-        });
+        locals_of(dim, &mut |l| found |= self.varying.contains(&l));
         found
     }
 
@@ -95,116 +106,74 @@ impl Planner<'_, '_, '_> {
         match s {
             Stmt::Let { local, dtype, expr } => {
                 self.types.insert(*local, *dtype);
-                if let Expr::Index(d) = expr
-                    && self.dim_varies(d)
-                {
-                    let d = self.plan.expanded(d);
-                    self.plan.indices.insert(*local, d);
-                    return Some(());
+                match expr {
+                    _ if !self.varying.contains(local) => Some(()),
+                    Expr::Index(d) => {
+                        self.plan.indices.insert(*local, self.plan.expanded(d));
+                        self.plan.vectors.remove(local);
+                        Some(())
+                    }
+                    _ => self.has_form(expr, *dtype).then_some(()),
                 }
-                if self.expr_varies(expr) {
-                    self.varying_expr(expr, *dtype)?;
-                    self.plan.varying.insert(*local);
-                }
-                Some(())
             }
             Stmt::Store { mem, index, .. } => {
-                let storage = self.e.mem_dtype(*mem);
-                (self.dim_varies(index) && !storage.is_packed()).then_some(())
+                let packed = self.e.mem_dtype(*mem).is_packed();
+                (self.dim_varies(index) && !packed).then_some(())
             }
             Stmt::For(l) => self.serial(l),
             Stmt::StorePtr { .. } | Stmt::If { .. } | Stmt::Call { .. } => None,
         }
     }
 
-    /// Carried values are uniform if they start so and stay so.
     fn serial(&mut self, l: &Loop) -> Option<()> {
         if l.turns == Turns::Lanes || self.dim_varies(&l.axis.extent) {
             return None;
         }
         for c in &l.carries {
-            self.types.insert(c.inside, self.dtype(c.init));
-            self.types.insert(c.result, self.dtype(c.init));
-            if self.varies(c.init) {
-                self.plan.varying.insert(c.inside);
-            }
+            self.types.extend([c.inside, c.result].map(|local| (local, self.dtype(c.init))));
         }
-        loop {
-            let before = (self.plan.varying.clone(), self.plan.indices.clone());
-            self.body(&l.body)?;
-            let late: Vec<Local> = l
-                .carries
-                .iter()
-                .filter(|c| self.varies(c.next) && !self.plan.varying.contains(&c.inside))
-                .map(|c| c.inside)
-                .collect();
-            if late.is_empty() {
-                break;
-            }
-            (self.plan.varying, self.plan.indices) = before;
-            self.plan.varying.extend(late);
-        }
-        for c in &l.carries {
-            if self.plan.varying.contains(&c.inside) {
-                self.plan.varying.insert(c.result);
-            }
-        }
+        self.body(&l.body)?;
         for r in &l.reduces {
             self.types.insert(r.result, self.dtype(r.init));
-            if self.varies(r.init) || self.varies(r.value) {
-                self.reduction(r.op, self.dtype(r.init))?;
-                self.plan.varying.insert(r.result);
+            if self.varying.contains(&r.result) {
+                has_reduction(r.op, self.dtype(r.init))?;
             }
         }
         Some(())
     }
 
-    fn reduction(&self, op: ScalarOp, dtype: DType) -> Option<()> {
-        neutral(op, dtype)?;
-        has_vector_form(op, dtype).then_some(())
+    /// True if a varying expression has vector code.
+    fn has_form(&self, e: &Expr, to: DType) -> bool {
+        let mut reads_anything = false;
+        reads_of(e, &mut |_| reads_anything = true);
+        reads_anything
+            && match e {
+                Expr::Float(_) | Expr::Int(_) | Expr::Index(_) | Expr::Select(..) => true,
+                Expr::Load(mem, _) => !self.e.mem_dtype(*mem).is_packed(),
+                Expr::Op(op, args) => has_vector_form(*op, self.dtype(args[0])),
+                Expr::Fma(..) => self.e.target.has_fma(),
+                Expr::Cast(x) => has_vector_cast(self.dtype(*x), to),
+                Expr::RoundTo(d, _) => arithmetic_type(*d) == DType::F32 || arithmetic_type(*d) == *d,
+                Expr::Bitcast(x) => self.dtype(*x) != DType::Bool && to != DType::Bool,
+            }
     }
+}
 
-    fn expr_varies(&self, e: &Expr) -> bool {
-        match e {
-            Expr::Float(_) | Expr::Int(_) => false,
-            Expr::Index(d) | Expr::Load(_, d) => self.dim_varies(d),
-            Expr::Op(_, args) => args.iter().any(|a| self.varies(*a)),
-            Expr::Fma(a, b, c) | Expr::Select(a, b, c) => [a, b, c].into_iter().any(|l| self.varies(*l)),
-            Expr::Cast(x) | Expr::RoundTo(_, x) | Expr::Bitcast(x) => self.varies(*x),
-        }
-    }
-
-    /// `None` if the expression has no vector form.
-    fn varying_expr(&self, e: &Expr, to: DType) -> Option<()> {
-        let supported = match e {
-            Expr::Float(_) | Expr::Int(_) | Expr::Index(_) => true,
-            Expr::Load(mem, _) => !self.storage(*mem).is_packed(),
-            Expr::Op(op, args) => has_vector_form(*op, self.dtype(args[0])),
-            Expr::Fma(..) => self.e.target.has_fma(),
-            Expr::Select(..) => true,
-            Expr::Cast(x) => has_vector_cast(self.dtype(*x), to),
-            Expr::RoundTo(d, _) => arithmetic_type(*d) == DType::F32 || arithmetic_type(*d) == *d,
-            Expr::Bitcast(x) => self.dtype(*x) != DType::Bool && to != DType::Bool,
-        };
-        supported.then_some(())
-    }
-
-    fn storage(&self, mem: Mem) -> DType {
-        self.e.mem_dtype(mem)
-    }
+fn has_reduction(op: ScalarOp, dtype: DType) -> Option<()> {
+    neutral(op, dtype)?;
+    has_vector_form(op, dtype).then_some(())
 }
 
 /// True if a function of operands of a type has vector code.
 fn has_vector_form(op: ScalarOp, dtype: DType) -> bool {
     use ScalarOp::*;
     match dtype {
-        DType::F32 | DType::F64 => tile_function(op).is_none() && op != Mod,
+        DType::F32 | DType::F64 => tile_function(op, dtype).is_none() && op != Mod,
         DType::Bool => matches!(op, And | Or | Xor | Not | Max | Min | Eq | Ne),
         _ => match op {
-            Add | Sub | Neg | And | Or | Xor | Not | Eq | Ne => true,
+            Add | Sub | Neg | And | Or | Xor | Not | Eq | Ne | Abs | Sign => true,
             Mul => dtype.bits() >= 16,
             Lt | Le | Gt | Ge | Max | Min => dtype != DType::U64,
-            Abs | Sign => true,
             _ => false,
         },
     }
