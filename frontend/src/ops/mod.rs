@@ -1,12 +1,14 @@
 //! The table of operators: one row each, by family, with its lowering to the graph.
 
 mod arithmetic;
+mod attention;
 mod cast;
 mod classical;
 mod control;
 mod conv;
 mod indexing;
 mod linalg;
+mod loss;
 mod microsoft;
 mod movement;
 mod norm;
@@ -70,12 +72,15 @@ const fn ml(
 static FAMILIES: &[&[OnnxOp]] = &[
     arithmetic::BINARY,
     arithmetic::ROWS,
+    attention::ROWS,
+    attention::STATEFUL,
     cast::ROWS,
     classical::ROWS,
     control::ROWS,
     conv::ROWS,
     indexing::ROWS,
     linalg::ROWS,
+    loss::ROWS,
     microsoft::ROWS,
     movement::ROWS,
     norm::ROWS,

@@ -3,10 +3,15 @@
 use super::{OnnxOp, onnx};
 use crate::context::{Cx, Lowered, normal_axes, normal_axis};
 use crate::refusal::{Refusal, unsupported};
-use nnc_ir::{Attr, DType, Dim, ValueId, attrs};
+use nnc_ir::{Attr, DType, Dim, ScalarOp, ValueId, attrs};
 
 pub(super) const ROWS: &[OnnxOp] = &[
-    onnx("Dropout", &[1, 6, 7, 10, 12, 13, 22], "the input itself; random only in training, which is refused", dropout),
+    onnx(
+        "Dropout",
+        &[1, 6, 7, 10, 12, 13, 22],
+        "the input itself; random only in training, which is refused",
+        dropout,
+    ),
     onnx("Expand", &[8, 13], "broadcast against a shape", |cx| {
         let (x, to) = (cx.required(0)?, cx.required(1)?);
         let to = cx.dims_of(to)?;
@@ -27,15 +32,20 @@ pub(super) const ROWS: &[OnnxOp] = &[
         cx.done(x)
     }),
     onnx("Reshape", &[1, 5, 13, 14, 19, 21, 23, 24, 25], "the same elements under another shape", reshape),
-    onnx("Shape", &[1, 13, 15, 19, 21, 23, 24, 25], "the sizes of a tensor, all or from start to end", |cx| {
-        let x = cx.required(0)?;
-        let shape = cx.shape(x);
-        let (start, end) = (cx.attrs.int_or("start", 0)?, cx.attrs.int("end")?);
-        let start = clamped(start, shape.len());
-        let end = end.map_or(shape.len(), |e| clamped(e, shape.len()));
-        let v = cx.dims(shape[start..end.max(start)].to_vec())?;
-        cx.done(v)
-    }),
+    onnx(
+        "Shape",
+        &[1, 13, 15, 19, 21, 23, 24, 25],
+        "the sizes of a tensor, all or from start to end",
+        |cx| {
+            let x = cx.required(0)?;
+            let shape = cx.shape(x);
+            let (start, end) = (cx.attrs.int_or("start", 0)?, cx.attrs.int("end")?);
+            let start = clamped(start, shape.len());
+            let end = end.map_or(shape.len(), |e| clamped(e, shape.len()));
+            let v = cx.dims(shape[start..end.max(start)].to_vec())?;
+            cx.done(v)
+        },
+    ),
     onnx("Size", &[1, 13, 19, 21, 23, 24, 25], "the number of elements", |cx| {
         let x = cx.required(0)?;
         let elems = cx.graph.tensor_ty(x).elems();
@@ -135,12 +145,39 @@ fn reshape(cx: &mut Cx) -> Lowered {
         ints.iter().map(|v| Dim::int(*v)).collect()
     } else {
         let shape = cx.required(1)?;
-        cx.dims_of(shape)?
+        match cx.content_of(shape) {
+            Some(content) => content,
+            None => found_sizes(cx, x, shape)?,
+        }
     };
     let copy_zeros = !cx.attrs.flag_or("allowzero", false)?;
     let shape = reshaped(cx, x, &wanted, copy_zeros)?;
     let y = cx.reshape(x, &shape)?;
     cx.done(y)
+}
+
+/// Sizes found at run time, where 0 and -1 have their meanings still to be applied, as symbols.
+fn found_sizes(cx: &mut Cx, x: ValueId, shape: ValueId) -> Lowered<Vec<Dim>> {
+    let mut list = cx.cast(shape, DType::I64)?;
+    cx.expect_rank("the shape", list, 1)?;
+    let len = cx.dim(list, 0);
+    let len = cx.fixed("the number of sizes", &len)?;
+    let elems = cx.graph.tensor_ty(x).elems();
+    if !cx.attrs.flag_or("allowzero", false)? {
+        let mut given = cx.shape(x);
+        given.resize(len, Dim::ZERO);
+        let given = cx.dims(given)?;
+        let zero = cx.with_const(ScalarOp::Eq, list, 0.0)?;
+        list = cx.select(zero, given, list)?;
+    }
+    let open = cx.with_const(ScalarOp::Lt, list, 0.0)?;
+    let one = cx.size_scalar(&Dim::ONE, DType::I64)?;
+    let known = cx.select(open, one, list)?;
+    let known = cx.reduce("prod", known, &[0])?;
+    let elems = cx.size_scalar(&elems, DType::I64)?;
+    let rest = cx.binary(ScalarOp::Div, elems, known)?;
+    let list = cx.select(open, rest, list)?;
+    cx.sizes_of(list)
 }
 
 /// The sizes meant by a list in which 0 stands for the input's size and -1 for what is left.
