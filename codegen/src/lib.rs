@@ -4,5 +4,6 @@
 //! needs from outside comes through its arguments. This crate knows no graph operator.
 #![forbid(unsafe_code)]
 
+pub mod artifact;
 pub mod cpu;
 pub mod pack;

@@ -69,6 +69,7 @@ impl<'m> Importer<'m> {
             }
         }
         b.graph.block_mut(b.block).results = values;
+        b.graph.output_names = wanted.iter().map(|n| (*n).to_owned()).collect();
     }
 
     /// Names of the results: the model's outputs, or those asked for.

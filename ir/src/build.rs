@@ -45,11 +45,8 @@ impl<'g> Builder<'g> {
         let mut cx = InferCx { graph: self.graph, attrs: &attrs, inputs, blocks: &blocks };
         let types = (op.infer)(&mut cx)?;
         let mut contents = vec![None; types.len()];
-        if let (Some(content), Some(Type::Tensor(t))) = (op.content, types.first())
-            && t.dtype.int_range().is_some()
-            && t.rank() <= 1
-        {
-            contents[0] = content(&cx).filter(|c| c.len() <= 64);
+        if let Some(ty) = types.first() {
+            contents[0] = op.content_of(&cx, ty);
         }
         let node = Node {
             op,

@@ -69,6 +69,11 @@ pub struct Node {
 }
 
 impl Node {
+    /// What it does besides computing its results: what its operator does, or the routine it names.
+    pub fn effects(&self) -> crate::ops::Effects {
+        if self.is("routine") { crate::ops::routine_effects(&self.attrs) } else { self.op.effects }
+    }
+
     /// True for this operator.
     pub fn is(&self, name: &str) -> bool {
         self.op.name == name

@@ -4,13 +4,16 @@
 //! its meaning; whatever a backend does is tested against it.
 #![forbid(unsafe_code)]
 
+pub mod analysis;
 mod attr;
 mod build;
 mod graph;
 pub mod interp;
 pub mod ops;
+pub mod plan;
 mod rewrite;
 mod scalar;
+pub mod text;
 pub mod tile;
 mod ty;
 pub mod verify;

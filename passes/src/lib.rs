@@ -10,9 +10,10 @@ mod legalize;
 mod lower;
 mod pass;
 mod pipeline;
-mod program;
+#[cfg(test)]
+mod proof;
+mod rules;
 
 pub use lower::{LowerError, lower};
 pub use pass::{Event, Pass, Report, Target};
 pub use pipeline::{PIPELINE, optimize};
-pub use program::{Packing, PanelAxis, Program, Weight};

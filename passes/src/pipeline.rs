@@ -1,7 +1,7 @@
 //! The order of the passes, as a plain list.
 
 use crate::pass::{Pass, Report, Target};
-use crate::{canonicalize, clean, fold, layout, legalize};
+use crate::{canonicalize, clean, fold, layout, legalize, rules};
 use nnc_ir::{Graph, OpError};
 
 /// Every graph pass in order.
@@ -9,6 +9,9 @@ pub const PIPELINE: &[Pass] = &[
     canonicalize::PASS,
     clean::PASS,
     fold::constants::PASS,
+    rules::PASS,
+    clean::PASS,
+    fold::affine::PASS,
     clean::PASS,
     layout::PASS,
     fold::constants::PASS,

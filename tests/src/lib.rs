@@ -1,1 +1,6 @@
-//! Tests that cross crates.
+//! Tests that cross crates: one binary, one module a subject.
+#![cfg(test)]
+
+mod compare;
+mod models;
+mod operators;

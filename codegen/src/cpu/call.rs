@@ -48,11 +48,11 @@ impl Emitter<'_, '_> {
     }
 
     /// Calls a microkernel for functions over tiles (`f32_exp`, …) on a tile of one element.
-    pub(super) fn call_on_scalars(&mut self, name: &str, dtype: DType, args: &[Value]) -> Result<Value> {
+    pub(super) fn call_on_scalars(&mut self, contract: &str, dtype: DType, args: &[Value]) -> Result<Value> {
         let ty = match dtype {
             DType::F32 => F32,
             DType::F64 => F64,
-            _ => return Err(format!("{name} of {dtype}")),
+            _ => return Err(format!("{contract} of {dtype}")),
         };
         let operands: StackSlot = self.stack("operands", 24);
         let mut words = vec![self.b.ins().stack_addr(I64, operands, 0)];
@@ -62,7 +62,7 @@ impl Emitter<'_, '_> {
             words.push(self.b.ins().stack_addr(I64, operands, offset));
         }
         words.push(self.b.ins().iconst(I64, 1));
-        self.call_with(&format!("{dtype}_{name}"), 1, &words);
+        self.call_with(contract, 1, &words);
         Ok(self.b.ins().stack_load(I64, ty, operands, 0))
     }
 }

@@ -284,6 +284,11 @@ impl<'a, 'f> Emitter<'a, 'f> {
         self.types[local.0 as usize] = dtype;
     }
 
+    /// Gives a local that lives in vectors its type.
+    pub(super) fn set_dtype(&mut self, local: Local, dtype: DType) {
+        self.types[local.0 as usize] = dtype;
+    }
+
     /// The value of a local.
     pub(super) fn read(&self, local: Local) -> Result<Value> {
         self.values[local.0 as usize].ok_or_else(|| format!("{local} before its definition"))

@@ -19,15 +19,28 @@ fn float_condition(op: ScalarOp) -> Option<FloatCC> {
     })
 }
 
-/// The end of the name of the microkernel that computes a function, for those that have one.
-pub(super) fn tile_function(op: ScalarOp) -> Option<&'static str> {
-    use ScalarOp::*;
-    match op {
-        Rem => Some("fmod"),
-        Exp | Log | Sin | Cos | Tan | Asin | Acos | Atan | Sinh | Cosh | Tanh | Asinh | Acosh | Atanh
-        | Sigmoid | Softplus | Erf | Gelu | GeluTanh | Silu | Mish | Pow | Atan2 => Some(op.name()),
-        _ => None,
-    }
+macro_rules! tile_functions {
+    ($($op:ident $name:literal;)*) => {
+        /// The contract of the microkernel that computes a function over tiles, for those that have one.
+        pub(super) fn tile_function(op: ScalarOp, dtype: DType) -> Option<&'static str> {
+            match (op, dtype) {
+                $(
+                    (ScalarOp::$op, DType::F32) => Some(concat!("f32_", $name)),
+                    (ScalarOp::$op, DType::F64) => Some(concat!("f64_", $name)),
+                )*
+                _ => None,
+            }
+        }
+    };
+}
+
+tile_functions! {
+    Exp "exp"; Log "log"; Sin "sin"; Cos "cos";
+    Tan "tan"; Asin "asin"; Acos "acos"; Atan "atan";
+    Sinh "sinh"; Cosh "cosh"; Tanh "tanh"; Asinh "asinh";
+    Acosh "acosh"; Atanh "atanh"; Sigmoid "sigmoid"; Softplus "softplus";
+    Erf "erf"; Gelu "gelu"; GeluTanh "gelu_tanh"; Silu "silu";
+    Mish "mish"; Pow "pow"; Atan2 "atan2"; Rem "fmod";
 }
 
 impl Emitter<'_, '_> {
@@ -42,8 +55,8 @@ impl Emitter<'_, '_> {
         if let Some(cc) = float_condition(op) {
             return Ok(self.b.ins().fcmp(cc, args[0], args[1]));
         }
-        if let Some(name) = tile_function(op) {
-            return self.call_on_scalars(name, dtype, args);
+        if let Some(contract) = tile_function(op, dtype) {
+            return self.call_on_scalars(contract, dtype, args);
         }
         match args {
             [x] => self.float_unary(op, *x),
@@ -118,7 +131,7 @@ impl Emitter<'_, '_> {
     }
 
     fn float_mod(&mut self, dtype: DType, x: Value, y: Value) -> Result<Value> {
-        let remainder = self.call_on_scalars("fmod", dtype, &[x, y])?;
+        let remainder = self.float_op(ScalarOp::Rem, dtype, &[x, y], &[false; 2])?;
         let zero = self.float_constant(dtype, 0.0);
         let some = self.b.ins().fcmp(FloatCC::NotEqual, remainder, zero);
         let below = self.b.ins().fcmp(FloatCC::LessThan, remainder, zero);

@@ -12,13 +12,16 @@ mod error;
 mod float;
 mod index;
 mod int;
+mod lanes;
 mod memory;
 mod module;
 mod narrow;
 mod op;
 mod stmt;
+mod strips;
 mod target;
+mod vary;
 
 pub use error::CodegenError;
-pub use module::{Function, Module, clif_text, compile};
+pub use module::{Function, Module, asm_text, clif_text, compile};
 pub use target::{Arch, CpuTarget};

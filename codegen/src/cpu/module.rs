@@ -1,18 +1,18 @@
 //! Compiles kernels side by side and lays their code out.
 
 use super::emitter::{Contracts, Emitter};
-use super::{CodegenError, CpuTarget};
+use super::{CodegenError, CpuTarget, strips};
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir;
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::FunctionBuilderContext;
 use nnc_ir::Dim;
-use nnc_ir::tile::Kernel;
+use nnc_ir::tile::{Kernel, verify};
 use nnc_tensor::plan::Contract;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 /// Alignment of functions in [`Module::code`], in bytes: a cache line.
 const ALIGNMENT: usize = 64;
@@ -56,15 +56,12 @@ pub fn compile(kernels: &[Kernel], target: &CpuTarget) -> Result<Module, Codegen
     }
     let (bodies, sizes): (Vec<_>, Vec<_>) =
         drafts.into_iter().map(|d| (Mutex::new(Some(d.clif)), (d.scratch, d.dims))).unzip();
-    let codes: Vec<Mutex<Option<Result<Vec<u8>, String>>>> =
-        bodies.iter().map(|_| Mutex::new(None)).collect();
+    let codes: Vec<OnceLock<Result<Vec<u8>, String>>> = bodies.iter().map(|_| OnceLock::new()).collect();
     let next = AtomicUsize::new(0);
     let work = || {
         while let (i, Some(body)) = at(&bodies, &next) {
-            let clif = body.lock().ok().and_then(|mut b| b.take());
-            let code = clif.map(|f| machine_code(f, isa.as_ref()));
-            if let Ok(mut slot) = codes[i].lock() {
-                *slot = code;
+            if let Some(clif) = body.lock().ok().and_then(|mut b| b.take()) {
+                codes[i].get_or_init(|| machine_code(clif, isa.as_ref()));
             }
         }
     };
@@ -73,7 +70,7 @@ pub fn compile(kernels: &[Kernel], target: &CpuTarget) -> Result<Module, Codegen
 
     let mut module = Module { code: Vec::new(), functions: Vec::new(), contracts: contracts.into_list() };
     for ((kernel, code), (scratch, dims)) in kernels.iter().zip(codes).zip(sizes) {
-        let code = code.into_inner().ok().flatten().unwrap_or_else(|| Err("not compiled".into()));
+        let code = code.into_inner().unwrap_or_else(|| Err("not compiled".into()));
         let code = code.map_err(|message| CodegenError::Internal { kernel: kernel.name.clone(), message })?;
         module.code.resize(module.code.len().next_multiple_of(ALIGNMENT), 0);
         module.functions.push(Function { offset: module.code.len(), scratch, dims });
@@ -93,6 +90,21 @@ pub fn clif_text(kernel: &Kernel, target: &CpuTarget) -> Result<String, CodegenE
     draft(kernel, *target, isa.as_ref(), &mut Contracts::default()).map(|d| d.clif.display().to_string())
 }
 
+/// The kernel as the processor's instructions, in Cranelift's notation before they are encoded.
+pub fn asm_text(kernel: &Kernel, target: &CpuTarget) -> Result<String, CodegenError> {
+    let isa = target.backend()?;
+    let clif = draft(kernel, *target, isa.as_ref(), &mut Contracts::default())?.clif;
+    let text = guarded(|| {
+        let mut cx = Context::for_function(clif);
+        cx.set_disasm(true);
+        let code =
+            cx.compile(isa.as_ref(), &mut ControlPlane::default()).map_err(|e| format!("{:?}", e.inner))?;
+        Ok(code.vcode.clone().unwrap_or_default())
+    });
+    let internal = |message| CodegenError::Internal { kernel: kernel.name.clone(), message };
+    text.map_err(internal)?.map_err(internal)
+}
+
 fn draft(
     kernel: &Kernel,
     target: CpuTarget,
@@ -100,8 +112,12 @@ fn draft(
     contracts: &mut Contracts,
 ) -> Result<Draft, CodegenError> {
     let mut cx = FunctionBuilderContext::new();
-    let built = guarded(|| Emitter::kernel(kernel, target, isa, contracts, &mut cx));
     let internal = |message| CodegenError::Internal { kernel: kernel.name.clone(), message };
+    let mined = guarded(|| strips::mine(kernel)).map_err(internal)?;
+    if cfg!(debug_assertions) {
+        verify(&mined).map_err(|e| internal(format!("{e}\n{mined}")))?;
+    }
+    let built = guarded(|| Emitter::kernel(&mined, target, isa, contracts, &mut cx));
     built.map_err(internal)?.map_err(|what| CodegenError::Unsupported { kernel: kernel.name.clone(), what })
 }
 

@@ -4,7 +4,7 @@ use super::emitter::{Emitter, Result, clif_type};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::I64;
 use cranelift_codegen::ir::{InstBuilder, Value};
-use nnc_ir::tile::{Expr, Local, Loop, Stmt};
+use nnc_ir::tile::{Expr, Local, Loop, Stmt, Turns};
 use nnc_ir::{DType, Dim};
 use nnc_tensor::Range;
 
@@ -61,6 +61,9 @@ impl Emitter<'_, '_> {
 
     /// Emits a loop.
     fn counted(&mut self, l: &Loop) -> Result<()> {
+        if l.turns == Turns::Lanes && self.vector_loop(l)? {
+            return Ok(());
+        }
         let init = self.starts(l)?;
         let results = self.guarded_loop(&l.axis.extent, &init, |e, extent| {
             let zero = e.b.ins().iconst(I64, 0);
@@ -118,7 +121,8 @@ impl Emitter<'_, '_> {
         Ok(next)
     }
 
-    fn turn(&mut self, l: &Loop, index: Value, carried: &[Value]) -> Result<Vec<Value>> {
+    /// One turn of a scalar loop.
+    pub(super) fn turn(&mut self, l: &Loop, index: Value, carried: &[Value]) -> Result<Vec<Value>> {
         self.define_axis(&l.axis, index);
         for (c, value) in l.carries.iter().zip(carried) {
             self.define(c.inside, self.dtype(c.init), *value);

@@ -27,7 +27,7 @@ impl Drop for Loaded {
     }
 }
 
-fn load(kernels: &[Kernel], target: &CpuTarget) -> Loaded {
+pub(crate) fn load(kernels: &[Kernel], target: &CpuTarget) -> Loaded {
     let module = compile(kernels, target).expect("the kernels compile");
     let len = module.code.len().max(1);
     // SAFETY: an anonymous mapping of at least one byte, checked below.
@@ -46,7 +46,7 @@ fn load(kernels: &[Kernel], target: &CpuTarget) -> Loaded {
 }
 
 impl Loaded {
-    fn run(
+    pub(crate) fn run(
         &self,
         kernel: usize,
         buffers: &mut [Guarded],
@@ -76,14 +76,14 @@ impl Loaded {
 }
 
 /// A buffer at a multiple of 64 bytes between margins.
-struct Guarded {
+pub(crate) struct Guarded {
     bytes: Vec<u8>,
     start: usize,
     len: usize,
 }
 
 impl Guarded {
-    fn new(content: &[u8]) -> Guarded {
+    pub(crate) fn new(content: &[u8]) -> Guarded {
         let mut bytes = vec![CANARY; content.len() + 2 * MARGIN + 64];
         let start = MARGIN + bytes[MARGIN..].as_ptr().align_offset(64);
         bytes[start..start + content.len()].copy_from_slice(content);
@@ -120,36 +120,42 @@ pub(crate) fn targets() -> Vec<CpuTarget> {
 /// What is compared and how.
 pub(crate) struct Case<'a> {
     pub(crate) kernel: &'a Kernel,
-    pub(crate) sizes: &'a [(&'a str, i64)],
-    pub(crate) inputs: Vec<Vec<u8>>,
     /// Greatest difference of floats, relative to the expected value plus one.
     pub(crate) tolerance: f64,
+    /// Sizes and the buffers' contents, run by run.
+    pub(crate) runs: Vec<(Sizes, Vec<Vec<u8>>)>,
+}
+
+/// Values of named sizes.
+pub(crate) type Sizes = Vec<(&'static str, i64)>;
+
+/// The value of a symbol.
+pub(crate) fn value(sizes: &Sizes, s: &Sym) -> Option<i64> {
+    sizes.iter().find(|(n, _)| Sym::new(*n) == *s).map(|(_, v)| *v)
 }
 
 /// Runs a kernel on every target, its grid whole and in parts, against the interpreter.
 pub(crate) fn check(case: &Case<'_>) {
     let kernel = case.kernel;
     verify(kernel).unwrap_or_else(|e| panic!("{e}\n{kernel}"));
-    let sizes = |s: &Sym| match s {
-        Sym::Name(name) => case.sizes.iter().find(|(n, _)| *n == &**name).map(|(_, v)| *v),
-        Sym::Local(_) => None,
-    };
-    let points = grid_points(kernel, &sizes).expect("a grid");
-    let expected = interpret(kernel, case.inputs.clone(), 0..points, &sizes, &mut interpreted)
-        .unwrap_or_else(|e| panic!("{e}\n{kernel}"));
-    for target in targets() {
-        let loaded = load(std::slice::from_ref(kernel), &target);
-        for split in
-            [vec![0, points], vec![0, points / 3, points], (0..=points.min(40)).chain([points]).collect()]
-        {
-            let mut buffers: Vec<Guarded> = case.inputs.iter().map(|b| Guarded::new(b)).collect();
-            loaded.run(0, &mut buffers, &sizes, &split);
-            for (i, (buffer, wanted)) in buffers.iter().zip(&expected).enumerate() {
-                buffer.check("a buffer");
-                let dtype = kernel.params[i].dtype;
-                compare(dtype, buffer.content(), wanted, case.tolerance).unwrap_or_else(|e| {
-                    panic!("{target}, sizes {:?}, parameter {i}: {e}\n{kernel}", case.sizes)
-                });
+    let all: Vec<(CpuTarget, Loaded)> =
+        targets().into_iter().map(|t| (t, load(std::slice::from_ref(kernel), &t))).collect();
+    for (sizes, inputs) in &case.runs {
+        let symbol = |s: &Sym| value(sizes, s);
+        let points = grid_points(kernel, &symbol).expect("a grid");
+        let expected = interpret(kernel, inputs.clone(), 0..points, &symbol, &mut interpreted)
+            .unwrap_or_else(|e| panic!("{e}\n{kernel}"));
+        for (target, loaded) in &all {
+            let each: Vec<i64> = (0..=points.min(40)).chain([points]).collect();
+            for split in [vec![0, points], vec![0, points / 3, points], each] {
+                let mut buffers: Vec<Guarded> = inputs.iter().map(|b| Guarded::new(b)).collect();
+                loaded.run(0, &mut buffers, &symbol, &split);
+                for (i, (buffer, wanted)) in buffers.iter().zip(&expected).enumerate() {
+                    buffer.check("a buffer");
+                    compare(kernel.params[i].dtype, buffer.content(), wanted, case.tolerance).unwrap_or_else(
+                        |e| panic!("{target}, sizes {sizes:?}, parameter {i}: {e}\n{kernel}"),
+                    );
+                }
             }
         }
     }

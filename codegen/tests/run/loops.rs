@@ -1,23 +1,28 @@
 //! Grids, loops, indices, reductions, calls.
 
-use crate::harness::{Case, Random, check};
+use crate::harness::{Case, Random, Sizes, check, value};
 use nnc_ir::tile::{Access, Arg, Expr, Kernel, KernelBuilder, Turns};
 use nnc_ir::{DType, Dim, ScalarOp};
 
-fn int(v: i64) -> Dim {
+pub(crate) fn int(v: i64) -> Dim {
     Dim::int(v)
 }
 
-/// Runs with random inputs of the parameters' sizes.
-fn run(kernel: &Kernel, sizes: &[(&str, i64)], tolerance: f64) {
+/// Runs with random inputs of the parameters' sizes, for each choice of sizes.
+pub(crate) fn run(kernel: &Kernel, choices: &[Sizes], tolerance: f64) {
     let mut random = Random::new(11);
-    let value = |s: &nnc_ir::Sym| sizes.iter().find(|(n, _)| nnc_ir::Sym::new(*n) == *s).map(|(_, v)| *v);
-    let inputs = kernel
-        .params
-        .iter()
-        .map(|p| random.elements(p.dtype, p.elems.eval(&value).expect("a size").max(0) as usize))
-        .collect();
-    check(&Case { kernel, sizes, inputs, tolerance });
+    let mut runs = Vec::new();
+    for sizes in choices {
+        let len = |d: &Dim| d.eval(&|s| value(sizes, s)).expect("a size").max(0) as usize;
+        let inputs = kernel.params.iter().map(|p| random.elements(p.dtype, len(&p.elems))).collect();
+        runs.push((sizes.clone(), inputs));
+    }
+    check(&Case { kernel, tolerance, runs });
+}
+
+/// One named size, many values.
+pub(crate) fn each(values: &[i64]) -> Vec<Sizes> {
+    values.iter().map(|v| vec![("n", *v)]).collect()
 }
 
 const TURNS: [Turns; 2] = [Turns::Serial, Turns::Lanes];
@@ -38,9 +43,8 @@ fn broadcast_over_a_symbolic_grid() {
         kb.store(z, at, sum);
         kb.end(open, &[], &[]);
         let kernel = kb.finish(Dim::ONE);
-        for sizes in [(3, 4, 5), (1, 7, 64), (5, 1, 33), (0, 3, 3), (3, 0, 3), (3, 3, 0), (2, 3, 257)] {
-            run(&kernel, &[("n", sizes.0), ("m", sizes.1), ("k", sizes.2)], 0.0);
-        }
+        let sizes = [(3, 4, 5), (1, 7, 64), (5, 1, 33), (0, 3, 3), (3, 0, 3), (3, 3, 0), (2, 3, 257)];
+        run(&kernel, &sizes.map(|(n, m, k)| vec![("n", n), ("m", m), ("k", k)]), 0.0);
     }
 }
 
@@ -57,7 +61,7 @@ fn transposes_and_strides() {
             let v = kb.load(x, (open.index() * int(n) + i.clone()) * int(2) + int(1));
             kb.store(y, i * int(m) + int(m - 1) - open.index(), v);
             kb.end(open, &[], &[]);
-            run(&kb.finish(Dim::ONE), &[], 0.0);
+            run(&kb.finish(Dim::ONE), &[vec![]], 0.0);
         }
     }
 }
@@ -81,9 +85,7 @@ fn index_arithmetic_with_divisions_and_limits() {
         kb.store(z, i, index);
         kb.end(open, &[], &[]);
         let kernel = kb.finish(Dim::ONE);
-        for n in [1, 2, 5, 30] {
-            run(&kernel, &[("n", n)], 0.0);
-        }
+        run(&kernel, &each(&[1, 2, 5, 30]), 0.0);
     }
 }
 
@@ -118,7 +120,7 @@ fn gathered_rows() {
                 (0..picks).flat_map(|_| random.below(rows as u64).to_le_bytes()).collect(),
                 random.elements(DType::F32, (picks * columns) as usize),
             ];
-            check(&Case { kernel: &kernel, sizes: &[], inputs, tolerance: 0.0 });
+            check(&Case { kernel: &kernel, tolerance: 0.0, runs: vec![(vec![], inputs)] });
         }
     }
 }
@@ -144,9 +146,7 @@ fn padding_by_selection() {
         kb.store(y, i * out_n + open.index(), v);
         kb.end(open, &[], &[]);
         let kernel = kb.finish(Dim::ONE);
-        for n in [1, 4, 17, 40] {
-            run(&kernel, &[("n", n)], 0.0);
-        }
+        run(&kernel, &each(&[1, 4, 17, 40]), 0.0);
     }
 }
 
@@ -180,9 +180,11 @@ fn reductions_of_every_kind() {
                 let (_, sums) = kb.end(open, &[], &[(op, init, v)]);
                 kb.store(y, i, sums[0]);
                 let kernel = kb.finish(Dim::ONE);
-                for n in [0, 1, 3, 15, 16, 17, 50, 300] {
-                    run(&kernel, &[("n", n)], if dtype == DType::F32 { 2e-5 } else { 1e-12 });
-                }
+                run(
+                    &kernel,
+                    &each(&[0, 1, 3, 15, 16, 17, 50, 300]),
+                    if dtype == DType::F32 { 2e-5 } else { 1e-12 },
+                );
             }
         }
     }
@@ -205,7 +207,7 @@ fn extremes_keep_nan() {
                 let mut x: Vec<f32> = (0..40).map(|i| i as f32 - 20.0).collect();
                 x[at] = f32::NAN;
                 let x = x.iter().flat_map(|v| v.to_le_bytes()).collect();
-                check(&Case { kernel: &kernel, sizes: &[], inputs: vec![x, vec![0; 4]], tolerance: 0.0 });
+                check(&Case { kernel: &kernel, tolerance: 0.0, runs: vec![(vec![], vec![x, vec![0; 4]])] });
             }
         }
     }
@@ -238,9 +240,7 @@ fn serial_loops_inside_lanes() {
             kb.store(z, lanes.index(), results[1]);
             kb.end(lanes, &[], &[]);
             let kernel = kb.finish(Dim::ONE);
-            for n in [1, 5, 16, 39, 64] {
-                run(&kernel, &[("n", n), ("k", 6)], 1e-5);
-            }
+            run(&kernel, &[1, 5, 16, 39, 64].map(|n| vec![("n", n), ("k", 6)]), 1e-5);
         }
     }
 }
@@ -256,7 +256,7 @@ fn carried_values_of_a_serial_loop() {
     let sum = kb.op(ScalarOp::Add, &[carried[0], carried[1]]);
     let (results, _) = kb.end(open, &[carried[1], sum], &[]);
     kb.store(y, n, results[0]);
-    run(&kb.finish(Dim::ONE), &[], 0.0);
+    run(&kb.finish(Dim::ONE), &[vec![]], 0.0);
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn conditions() {
     let root = kb.op(ScalarOp::Sqrt, &[v]);
     kb.store(y, i, root);
     kb.end_if(positive);
-    run(&kb.finish(Dim::ONE), &[], 0.0);
+    run(&kb.finish(Dim::ONE), &[vec![]], 0.0);
 }
 
 #[test]
@@ -301,9 +301,7 @@ fn scratch_of_constant_and_symbolic_size() {
         kb.store(y, i * n.clone() + second.index(), product);
         kb.end(second, &[], &[]);
         let kernel = kb.finish(Dim::ONE);
-        for n in [1, 31, 64, 100] {
-            run(&kernel, &[("n", n)], 0.0);
-        }
+        run(&kernel, &each(&[1, 31, 64, 100]), 0.0);
     }
 }
 
@@ -317,7 +315,5 @@ fn microkernel_calls() {
     let at = i * n.clone();
     kb.call("f32_exp", 1, vec![Arg::Ptr(y, at.clone()), Arg::Ptr(x, at), Arg::Int(n)]);
     let kernel = kb.finish(Dim::ONE);
-    for n in [0, 1, 100] {
-        run(&kernel, &[("n", n)], 1e-6);
-    }
+    run(&kernel, &each(&[0, 1, 100]), 1e-6);
 }

@@ -105,7 +105,7 @@ fn pairs(dtype: DType) -> (Vec<u8>, Vec<u8>, usize) {
 }
 
 fn run(kernel: &Kernel, inputs: Vec<Vec<u8>>) {
-    check(&Case { kernel, sizes: &[], inputs, tolerance: 0.0 });
+    check(&Case { kernel, tolerance: 0.0, runs: vec![(vec![], inputs)] });
 }
 
 fn check_op(op: ScalarOp, dtype: DType, turns: Turns) {

@@ -11,17 +11,18 @@ pub fn cost(graph: &Graph, node: &Node, types: &[Type]) -> Option<u64> {
     };
     let total = |tys: &[&Type]| tys.iter().try_fold(0u64, |n, t| n.checked_add(elems(t)?));
     let shape = |i: usize| graph.ty(node.inputs[i]).as_tensor()?.fixed_shape();
+    let product = |sizes: &[usize]| sizes.iter().try_fold(1u64, |n, d| n.checked_mul(*d as u64));
     let outputs = total(&types.iter().collect::<Vec<_>>())?;
     let depth: u64 = match node.op.name {
         "contract" => {
             let (lhs, out) = (node.attrs.str("lhs"), node.attrs.str("out"));
             let summed = lhs.chars().zip(shape(0)?).filter(|(l, _)| !out.contains(*l));
-            summed.map(|(_, n)| n as u64).product()
+            product(&summed.map(|(_, n)| n).collect::<Vec<_>>())?
         }
-        "conv" => shape(1)?[1..].iter().map(|n| *n as u64).product(),
-        "conv_transpose" => shape(1)?.iter().map(|n| *n as u64).product(),
-        "pool" | "max_pool_indices" => node.attrs.ints("kernel").iter().map(|n| n.unsigned_abs()).product(),
-        "attention" => shape(1)?[2..].iter().map(|n| *n as u64).product(),
+        "conv" => product(&shape(1)?[1..])?,
+        "conv_transpose" => product(&shape(1)?)?,
+        "pool" | "max_pool_indices" => product(&node.attrs.indices("kernel"))?,
+        "attention" => product(&shape(1)?[2..])?,
         "recurrent" => shape(1)?.iter().chain(&shape(2)?).map(|n| *n as u64).sum(),
         _ => 1,
     };
@@ -30,12 +31,13 @@ pub fn cost(graph: &Graph, node: &Node, types: &[Type]) -> Option<u64> {
         .checked_add(total(&node.inputs.iter().map(|v| graph.ty(*v)).collect::<Vec<_>>())?)
 }
 
-/// The results, of the given types, of a node whose operands are all constants, if that takes at most `budget` scalar operations.
+/// The results, of the given types, of a node whose operands are all constants, if that takes at most
+/// `budget` scalar operations.
 ///
 /// `None` also where a size is not fixed, where the node has bodies or effects, and where evaluation
 /// fails: a run will then fail with the message.
 pub fn eval_node_constant(graph: &Graph, node: &Node, types: &[Type], budget: u64) -> Option<Vec<Value>> {
-    if node.op.effects != Effects::Pure || !node.blocks.is_empty() || node.is("constant") {
+    if node.effects() != Effects::Pure || !node.blocks.is_empty() || node.is("constant") {
         return None;
     }
     let inputs: Vec<Value> =

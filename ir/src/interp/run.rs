@@ -116,7 +116,12 @@ impl Run<'_> {
         let run_block = |i: usize, args: &[Value]| self.body(node, i, args);
         let outputs = &self.of.types[n.index()];
         for ty in outputs.iter().filter_map(Type::as_tensor) {
-            if ty.elems().eval(&syms).is_ok_and(|n| n > MAX_ELEMS) {
+            // Sizes that only this node tells are not known yet.
+            let large = match ty.elems().eval(&syms) {
+                Ok(n) => n > MAX_ELEMS,
+                Err(e) => e == nnc_tensor::DimError::Overflow,
+            };
+            if large {
                 return Err(OpError(format!("{ty} has more than {MAX_ELEMS} elements")));
             }
         }

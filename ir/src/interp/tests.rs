@@ -94,9 +94,10 @@ fn constants_are_folded_within_the_budget() {
     let a = b.constant(Tensor::from_slice(&[2, 3], &[1f32, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap());
     let y = b.contract("mk", "nk", "mn", a, a).unwrap();
     let node = g.def_node(y).unwrap();
+    let types = [g.ty(y).clone()];
     // 4 sums of 3 products, and 12 elements read.
-    assert_eq!(eval_node_constant(&g, node, 23), None);
+    assert_eq!(eval_node_constant(&g, node, &types, 23), None);
     let expected = floats(&[2, 2], &[14.0, 32.0, 32.0, 77.0]);
-    assert_eq!(eval_node_constant(&g, node, 24), Some(vec![expected]));
-    assert_eq!(eval_node_constant(&g, g.def_node(a).unwrap(), 1000), None);
+    assert_eq!(eval_node_constant(&g, node, &types, 24), Some(vec![expected]));
+    assert_eq!(eval_node_constant(&g, g.def_node(a).unwrap(), &types, 1000), None);
 }

@@ -1,7 +1,7 @@
 //! Scaled dot-product attention with grouped key heads and an additive mask.
 
 use super::composite::{keep, scalar_like};
-use super::matmul::matmul;
+use super::matmul::{matmul, matmul_transposed};
 use super::{Effects, EvalCx, InferCx, OpError, OpRow, spec, unify};
 use crate::{Attr, Attrs, Builder, DType, Dim, ScalarOp, Tensor, Type, Value, ValueId, attrs, refuse};
 use nnc_tensor::movers;
@@ -68,13 +68,12 @@ fn eval_attention(cx: &EvalCx) -> Result<Vec<Value>, OpError> {
     let past = cx.dim(&cx.attrs.dims("past")[0])?;
     let (scale, softcap, causal) =
         (cx.attrs.float("scale"), cx.attrs.float("softcap"), cx.attrs.flag("causal"));
-    let (query, value) = (q.to_f64s(), v.to_f64s());
-    let key = movers::transpose(k, &[0, 1, 3, 2])?.to_f64s();
+    let (query, key, value) = (q.to_f64s(), k.to_f64s(), v.to_f64s());
     let mut y = vec![0.0; batch * heads * rows * dv];
     for at in 0..batch * heads {
         let from = at / heads * shared + at % heads / (heads / shared);
         let mut scores = vec![0.0; rows * keys];
-        matmul(&query[at * rows * d..], &key[from * keys * d..], &mut scores, rows, d, keys);
+        matmul_transposed(&query[at * rows * d..], &key[from * keys * d..], &mut scores, rows, d, keys);
         for i in 0..rows {
             let row = &mut scores[i * keys..][..keys];
             for (j, s) in row.iter_mut().enumerate() {

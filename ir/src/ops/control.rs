@@ -141,7 +141,13 @@ fn infer_if(cx: &mut InferCx) -> Result<Vec<Type>, OpError> {
 
 fn infer_loop(cx: &mut InferCx) -> Result<Vec<Type>, OpError> {
     n_blocks(cx, 1)?;
-    let n_scans = usize::try_from(cx.attrs.int("scans")).unwrap_or(usize::MAX);
+    let scans = cx.attrs.int("scans");
+    let n_scans = match usize::try_from(scans) {
+        Ok(n) if n <= cx.block(0).results.len() => n,
+        _ => {
+            refuse!("the body must give {scans} scanned values, found {} results", cx.block(0).results.len())
+        }
+    };
     let n_carried = cx.inputs.len().saturating_sub(2);
     cx.expect(0, "the number of turns", DType::I64, &[])?;
     condition(cx, 1)?;

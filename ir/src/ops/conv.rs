@@ -126,14 +126,14 @@ fn eval_conv<T: Number>(cx: &EvalCx) -> Result<Vec<Value>, OpError> {
     let (input, kernel) = (x.shape()[2..].to_vec(), w.shape()[2..].to_vec());
     let mut output = Vec::new();
     for a in 0..input.len() {
-        let reach = dilations[a].saturating_mul(kernel[a] as i64 - 1) + 1;
-        let room = input[a] as i64 + pads_low[a] + pads_high[a] - reach;
-        output.push(usize::try_from(room.div_euclid(strides[a]) + 1).unwrap_or(0));
+        let reach = i128::from(dilations[a]) * (kernel[a] as i128 - 1) + 1;
+        let room = input[a] as i128 + i128::from(pads_low[a]) + i128::from(pads_high[a]) - reach;
+        output.push(usize::try_from(room.div_euclid(strides[a].into()) + 1).unwrap_or(0));
     }
     let window = Window { input, output, kernel, strides, dilations, pads_low };
     let groups = cx.attrs.index("groups");
     let (n, c, o, per_group) = (x.shape()[0], x.shape()[1], w.shape()[0], w.shape()[1]);
-    if c != per_group * groups || !o.is_multiple_of(groups) || cx.tensor(2)?.shape() != [o] {
+    if c != per_group.saturating_mul(groups) || !o.is_multiple_of(groups) || cx.tensor(2)?.shape() != [o] {
         refuse!("weight {:?} and bias {:?} do not fit {c} channels", w.shape(), cx.tensor(2)?.shape());
     }
     let (weight, bias, image) = (T::read(w), T::read(cx.tensor(2)?), T::read(&x));
@@ -189,7 +189,7 @@ fn eval_transposed<T: Number>(cx: &EvalCx) -> Result<Vec<Value>, OpError> {
     };
     let groups = cx.attrs.index("groups");
     let (n, c, per_group) = (x.shape()[0], x.shape()[1], w.shape()[1]);
-    let o = per_group * groups;
+    let o = per_group.saturating_mul(groups);
     if w.shape()[0] != c || !c.is_multiple_of(groups) || cx.tensor(2)?.shape() != [o] {
         refuse!("weight {:?} and bias {:?} do not fit {c} channels", w.shape(), cx.tensor(2)?.shape());
     }

@@ -1,6 +1,6 @@
 //! The contraction of two tensors: every sum of products that is neither window nor recurrence.
 
-use super::matmul::{Number, matmul};
+use super::matmul::{Number, matmul, matmul_transposed};
 use super::{Effects, EvalCx, InferCx, OpError, OpRow, spec, unify};
 use crate::{DType, Dim, Tensor, Type, Value, refuse};
 use nnc_tensor::movers;
@@ -102,11 +102,15 @@ fn eval_contract<T: Number>(cx: &EvalCx) -> Result<Vec<Value>, OpError> {
     let (nb, m, k, n) = (len(&batch), len(&rows), len(&inner), len(&cols));
     let x = T::read(&arrange(a, lhs, &format!("{batch}{rows}{inner}{alone_a}"))?);
     let x = sum_runs(x, len(&alone_a), nb * m * k);
-    let y = T::read(&arrange(b, rhs, &format!("{batch}{inner}{cols}{alone_b}"))?);
+    // Rows of the second operand that hold its inner axis stay rows.
+    let by_column = rhs.chars().last().is_some_and(|l| inner.contains(l));
+    let order = if by_column { format!("{batch}{cols}{inner}") } else { format!("{batch}{inner}{cols}") };
+    let y = T::read(&arrange(b, rhs, &format!("{order}{alone_b}"))?);
     let y = sum_runs(y, len(&alone_b), nb * k * n);
     let mut z = vec![T::ZERO; nb * m * n];
     for i in 0..nb {
-        matmul(&x[i * m * k..], &y[i * k * n..], &mut z[i * m * n..], m, k, n);
+        let (x, y, z) = (&x[i * m * k..], &y[i * k * n..], &mut z[i * m * n..]);
+        if by_column { matmul_transposed(x, y, z, m, k, n) } else { matmul(x, y, z, m, k, n) }
     }
     let order = format!("{batch}{rows}{cols}");
     let shape: Vec<usize> = order.chars().map(|l| sizes[&l]).collect();

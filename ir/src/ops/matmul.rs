@@ -57,16 +57,38 @@ const ROWS: usize = 2;
 const COLS: usize = 8;
 
 /// `out[m, n] += a[m, k] · b[k, n]`
-///
-/// Blocks of two rows and eight columns keep their sums in registers; eight columns of b are copied
-/// to lie together first.
 pub(super) fn matmul<T: Number>(a: &[T], b: &[T], out: &mut [T], m: usize, k: usize, n: usize) {
-    let mut panel = vec![[T::ZERO; COLS]; k];
-    for j in (0..n).step_by(COLS) {
-        let width = COLS.min(n - j);
+    let pack = |panel: &mut [[T; COLS]], j: usize, width: usize| {
         for (p, row) in panel.iter_mut().enumerate() {
             row[..width].copy_from_slice(&b[p * n + j..][..width]);
         }
+    };
+    by_panels(a, pack, out, [m, k, n]);
+}
+
+/// `out[m, n] += a[m, k] · b[n, k]`
+pub(super) fn matmul_transposed<T: Number>(a: &[T], b: &[T], out: &mut [T], m: usize, k: usize, n: usize) {
+    let pack = |panel: &mut [[T; COLS]], j: usize, width: usize| {
+        for c in 0..width {
+            let column = &b[(j + c) * k..][..k];
+            panel.iter_mut().zip(column).for_each(|(row, x)| row[c] = *x);
+        }
+    };
+    by_panels(a, pack, out, [m, k, n]);
+}
+
+/// Blocks of two rows and eight columns keep their sums in registers; `pack` copies eight columns of b
+/// to lie together first.
+fn by_panels<T: Number>(
+    a: &[T],
+    pack: impl Fn(&mut [[T; COLS]], usize, usize),
+    out: &mut [T],
+    [m, k, n]: [usize; 3],
+) {
+    let mut panel = vec![[T::ZERO; COLS]; k];
+    for j in (0..n).step_by(COLS) {
+        let width = COLS.min(n - j);
+        pack(&mut panel, j, width);
         for i in (0..m).step_by(ROWS) {
             let second = (i + 1).min(m - 1);
             let (x, y) = (&a[i * k..][..k], &a[second * k..][..k]);

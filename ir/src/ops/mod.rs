@@ -23,6 +23,7 @@ mod window;
 pub(crate) use check::unify;
 pub(crate) use control::cover;
 pub use elementwise::is_elementwise;
+pub(crate) use routine::effects as routine_effects;
 pub(crate) use source::symbol;
 
 use crate::{AttrSpec, Attrs, Block, Builder, Graph, ScalarOp, TensorType, Type, ValueId};
@@ -88,6 +89,13 @@ pub type RunBlock<'a> = dyn Fn(usize, &[Value]) -> Result<Vec<Value>, OpError> +
 pub type Decompose = fn(&mut Builder, &Attrs, &[ValueId]) -> Result<Vec<ValueId>, OpError>;
 
 impl OpRow {
+    /// Elements of the first output as expressions, where they are known and few.
+    pub(crate) fn content_of(&self, cx: &InferCx, ty: &Type) -> Option<Vec<Dim>> {
+        let small = |t: &TensorType| t.dtype.int_range().is_some() && t.rank() <= 1;
+        ty.as_tensor().filter(|t| small(t))?;
+        self.content?(cx).filter(|c| c.len() <= 64)
+    }
+
     /// Its nodes have bodies.
     pub fn has_bodies(&self) -> bool {
         matches!(self.name, "if" | "loop")

@@ -91,8 +91,9 @@ const SLICE: OpRow = OpRow {
         let [start] = cx.attrs.dims("starts") else { return Some(content.to_vec()) };
         let (start, step) = (start.as_const()?, *cx.attrs.ints("steps").first()?);
         let size = cx.attrs.dims("sizes").first()?.as_const()?;
-        let at = |i: i64| content.get(usize::try_from(start + i * step).ok()?).cloned();
-        (0..size).map(at).collect()
+        let at =
+            |i: i64| content.get(usize::try_from(i.checked_mul(step)?.checked_add(start)?).ok()?).cloned();
+        (0..size.min(65)).map(at).collect()
     }),
     eval: |cx| {
         let starts = cx.dims(cx.attrs.dims("starts"))?;
@@ -165,15 +166,16 @@ fn eval_pad(cx: &EvalCx) -> Result<Vec<crate::Value>, OpError> {
         if n == 0 && size > 0 {
             refuse!("axis {axis} is empty: there is nothing to repeat");
         }
-        let from: Vec<i64> = (0..size).map(|i| source_index(mode, i - low[axis], n)).collect();
+        let from: Vec<i64> =
+            (0..size).map(|i| source_index(mode, i128::from(i) - i128::from(low[axis]), n.into())).collect();
         y = movers::gather(&y, axis, &from, &[from.len()])?;
     }
     Ok(vec![y.into()])
 }
 
 /// Which of `n` elements stands at position `i` of the endless continuation.
-fn source_index(mode: &str, i: i64, n: i64) -> i64 {
-    match mode {
+fn source_index(mode: &str, i: i128, n: i128) -> i64 {
+    let at = match mode {
         "edge" => i.clamp(0, n - 1),
         "wrap" => i.rem_euclid(n),
         _ if n == 1 => 0,
@@ -181,7 +183,9 @@ fn source_index(mode: &str, i: i64, n: i64) -> i64 {
             let at = i.rem_euclid(2 * (n - 1));
             at.min(2 * (n - 1) - at)
         }
-    }
+    };
+    // It lies in 0..n.
+    at as i64
 }
 
 const CONCAT: OpRow = OpRow {

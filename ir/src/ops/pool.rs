@@ -163,7 +163,7 @@ fn counts(cx: &EvalCx, window: &Window, taps: &[Vec<usize>]) -> Result<Vec<f64>,
     }
     let high = cx.dims(cx.attrs.dims("pads_high"))?;
     let along = |a: usize, o: usize| {
-        let padded = -window.pads_low[a]..window.input[a] as i64 + high[a];
+        let padded = window.pads_low[a].saturating_neg()..high[a].saturating_add(window.input[a] as i64);
         (0..window.kernel[a]).filter(|k| padded.contains(&window.coordinate(a, o, *k))).count()
     };
     let count = |o: usize| {

@@ -203,7 +203,7 @@ fn eval_recurrent(cx: &EvalCx) -> Result<Vec<Value>, OpError> {
     let (gates, n_activations) = counts(kind);
     let [steps, batch, inputs] = [x.shape()[0], x.shape()[1], x.shape()[2]];
     let directions = if cx.attrs.str("direction") == "bidirectional" { 2 } else { 1 };
-    let width = gates * hidden;
+    let width = gates.saturating_mul(hidden);
     check_shapes(cx, directions, batch, inputs, width, hidden)?;
     let data = x.to_f64s();
     let (w, r) = (transposed(cx.tensor(1)?)?, transposed(cx.tensor(2)?)?);
@@ -254,8 +254,15 @@ fn nth_activation(cx: &EvalCx, i: usize) -> Result<Activation, OpError> {
 }
 
 fn check_shapes(cx: &EvalCx, d: usize, b: usize, i: usize, width: usize, h: usize) -> Result<(), OpError> {
-    let expected: [&[usize]; 7] =
-        [&[d, width, i], &[d, width, h], &[d, 2 * width], &[b], &[d, b, h], &[d, b, h], &[d, 3 * h]];
+    let expected: [&[usize]; 7] = [
+        &[d, width, i],
+        &[d, width, h],
+        &[d, width.saturating_mul(2)],
+        &[b],
+        &[d, b, h],
+        &[d, b, h],
+        &[d, h.saturating_mul(3)],
+    ];
     for (at, shape) in (1..).zip(expected) {
         let found = cx.tensor(at)?;
         if found.shape() != shape || found.dtype() == DType::Str {

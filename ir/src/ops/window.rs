@@ -53,7 +53,9 @@ impl Window {
 
     /// Where tap `k` of output position `o` lies along one axis; may be outside.
     pub(super) fn coordinate(&self, axis: usize, o: usize, k: usize) -> i64 {
-        o as i64 * self.strides[axis] - self.pads_low[axis] + k as i64 * self.dilations[axis]
+        let (o, k) = (o as i64, k as i64);
+        let reach = k.saturating_mul(self.dilations[axis]);
+        o.saturating_mul(self.strides[axis]).saturating_sub(self.pads_low[axis]).saturating_add(reach)
     }
 }
 

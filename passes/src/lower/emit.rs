@@ -4,11 +4,30 @@
 //! index asks its operands at theirs, until a value is reached that lies in memory.
 
 use super::{index, window};
-use crate::program::Constant;
+use nnc_ir::plan::Packing;
 use nnc_ir::tile::{Access, Expr, KernelBuilder, Local, Mem, OpenLoop, Turns, arithmetic_type};
 use nnc_ir::{Attr, DType, Dim, Graph, Node, ScalarOp, Sym, ValueId};
 use nnc_tensor::Range;
 use std::collections::{BTreeSet, HashMap};
+
+/// A constant that a kernel reads in a form of its own.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Constant {
+    /// A value, packed.
+    Packed {
+        /// The constant.
+        value: ValueId,
+        /// Form.
+        packing: Packing,
+    },
+    /// Zeros: what convolutions read in the padding.
+    Zeros {
+        /// Element type.
+        dtype: DType,
+        /// Elements.
+        len: Dim,
+    },
+}
 
 /// What stands behind a parameter of a kernel.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

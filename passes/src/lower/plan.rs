@@ -1,9 +1,10 @@
 //! The plan: buffers for the values that fusion left in memory, steps in order.
 
+use super::emit::Constant;
 use super::emit::Source;
 use super::kernel::{self, Lowered};
 use crate::fuse::{Item, fuse};
-use crate::program::{Constant, Packing, Program, Weight};
+use nnc_ir::plan::{Packing, Program, Weight};
 use nnc_ir::tile::Kernel;
 use nnc_ir::{BlockId, DType, Dim, Graph, Node, Sym, Tensor, Type, ValueId};
 use nnc_tensor::plan::{

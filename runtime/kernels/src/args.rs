@@ -72,6 +72,77 @@ pub struct GemmArgs {
     pub hi: u64,
 }
 
+/// Flag of `i8_gemm`: A holds i8, not u8.
+pub const A_SIGNED: i64 = 1 << 5;
+/// Flag of `i8_gemm`: a float bias per column is added after scaling.
+pub const FLOAT_BIAS: i64 = 1 << 6;
+
+/// Store of `i8_gemm`: the integer sums, i32.
+pub const STORE_I32: i64 = 0;
+/// Store of `i8_gemm`: the scaled sums, f32.
+pub const STORE_F32: i64 = 1;
+/// Store of `i8_gemm`: the scaled sums rounded and shifted by the zero point, saturated to u8.
+pub const STORE_U8: i64 = 2;
+/// Store of `i8_gemm`: the same, saturated to i8.
+pub const STORE_I8: i64 = 3;
+
+/// `i8_gemm`: product of 8-bit matrices with zero points, packed B and requantization.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct I8GemmArgs {
+    /// Slot 0: C, row-major, of the store's type.
+    pub c: *mut u8,
+    /// Slot 1: row stride of C, in elements.
+    pub ldc: i64,
+    /// Slot 2: rows, any count.
+    pub m: i64,
+    /// Slot 3: columns, any count.
+    pub n: i64,
+    /// Slot 4: null, or the pointers to the rows of A, as in [`GemmArgs`].
+    pub rows: *const *const u8,
+    /// Slot 5: pointers from one tap to the next.
+    pub rows_stride: i64,
+    /// Slot 6: A where `rows` is null; then `taps` is 1.
+    pub a: *const u8,
+    /// Slot 7: row stride of A.
+    pub lda: i64,
+    /// Slot 8: taps.
+    pub taps: i64,
+    /// Slot 9: inner elements of one tap.
+    pub kc: i64,
+    /// Slot 10: B, i8, in panels of 16 columns and groups of 4 k: element (k, j) of tap t at
+    /// `(j / 16) * b_panel_stride + ((t * ceil(kc / 4) + k / 4) * 16 + j % 16) * 4 + k % 4`; columns
+    /// and the last group of a tap are padded with zeros.
+    pub b: *const i8,
+    /// Slot 11: bytes from one panel to the next.
+    pub b_panel_stride: i64,
+    /// Slot 12: [`ACCUM`] (i32 store only), [`BIAS`], [`CLAMP`] (f32 store only), [`A_SIGNED`],
+    /// [`FLOAT_BIAS`].
+    pub flags: i64,
+    /// Slot 13: what is stored, [`STORE_I32`] and so on.
+    pub store: i64,
+    /// Slot 14: zero point of A.
+    pub a_zero: i64,
+    /// Slot 15: zero points of B's columns, `n` elements, or null.
+    pub b_zero: *const i32,
+    /// Slot 16: sums of B's columns, `n` elements; may be null if `a_zero` is 0 and A unsigned.
+    pub column_sums: *const i32,
+    /// Slot 17: integer bias, `n` elements.
+    pub bias: *const i32,
+    /// Slot 18: scale, `n` elements; unused by the i32 store.
+    pub scale: *const f32,
+    /// Slot 19: factor of all scales, a float word.
+    pub factor: u64,
+    /// Slot 20: float bias, `n` elements.
+    pub float_bias: *const f32,
+    /// Slot 21: zero point of the u8 and i8 stores.
+    pub out_zero: i64,
+    /// Slot 22: lower bound, a float word.
+    pub lo: u64,
+    /// Slot 23: upper bound, a float word.
+    pub hi: u64,
+}
+
 /// `f32_pack_b`: packs a K×N matrix into panels of 16 columns, the last padded with zeros.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -251,6 +322,54 @@ pub struct NormArgs {
     pub mean_out: *mut f32,
     /// Slot 11: the inverse standard deviation (or RMS) of each row, or null.
     pub inv_std_out: *mut f32,
+}
+
+/// `f32_reduce_sum`, `f32_reduce_max`, `f32_reduce_min`: one result per row.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ReduceArgs {
+    /// Slot 0: results.
+    pub dst: *mut f32,
+    /// Slot 1: input rows.
+    pub src: *const f32,
+    /// Slot 2: rows.
+    pub rows: i64,
+    /// Slot 3: columns.
+    pub n: i64,
+    /// Slot 4: elements from result to result.
+    pub dst_stride: i64,
+    /// Slot 5: elements from input row to input row.
+    pub src_row_stride: i64,
+}
+
+/// `f32_lstm_cell`: the elementwise part of one step of an LSTM.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct LstmArgs {
+    /// Slot 0: input of the gates: rows of i, o, f, c, `hidden` elements each.
+    pub gates: *const f32,
+    /// Slot 1: elements from row to row of `gates`.
+    pub gates_row_stride: i64,
+    /// Slot 2: rows (the batch).
+    pub rows: i64,
+    /// Slot 3: hidden size.
+    pub hidden: i64,
+    /// Slot 4: previous cell state.
+    pub cell_in: *const f32,
+    /// Slot 5: elements from row to row of `cell_in`.
+    pub cell_in_row_stride: i64,
+    /// Slot 6: next cell state; may be `cell_in`.
+    pub cell_out: *mut f32,
+    /// Slot 7: elements from row to row of `cell_out`.
+    pub cell_out_row_stride: i64,
+    /// Slot 8: next hidden state.
+    pub hidden_out: *mut f32,
+    /// Slot 9: elements from row to row of `hidden_out`.
+    pub hidden_out_row_stride: i64,
+    /// Slot 10: peephole weights of i, o, f, `hidden` elements each, or null.
+    pub peepholes: *const f32,
+    /// Slot 11: bound on the magnitude of the gates' input, a float word; infinity for none.
+    pub clip: u64,
 }
 
 /// Unary functions and conversions over a contiguous tile; `dst` may be `src` where the element

@@ -28,6 +28,8 @@ mod convert;
 mod dwconv;
 mod gemm;
 mod pack;
+mod quant;
+mod recurrent;
 mod rows;
 mod vmath;
 

@@ -2,7 +2,7 @@
 //!
 //! Dispatch, tests and rates walk the same rows; a kernel that is not here does not exist.
 
-use crate::{Isa, convert, dwconv, gemm, pack, rows, vmath};
+use crate::{Isa, convert, dwconv, gemm, pack, quant, recurrent, rows, vmath};
 
 /// A kernel's entry point. `args` points at the words of the contract's struct in [`crate::args`].
 ///
@@ -30,8 +30,16 @@ pub struct Kernel {
 }
 
 /// The families' rows.
-const FAMILIES: &[&[&[Kernel]]] =
-    &[gemm::ROWS, pack::ROWS, dwconv::ROWS, rows::ROWS, vmath::ROWS, convert::ROWS];
+const FAMILIES: &[&[&[Kernel]]] = &[
+    gemm::ROWS,
+    pack::ROWS,
+    quant::ROWS,
+    dwconv::ROWS,
+    rows::ROWS,
+    recurrent::ROWS,
+    vmath::ROWS,
+    convert::ROWS,
+];
 
 /// All rows, family by family, portable first within a family.
 pub fn kernels() -> impl Iterator<Item = &'static Kernel> {

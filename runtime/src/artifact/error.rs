@@ -75,6 +75,9 @@ pub enum ArtifactError {
         /// What the CPU lacks.
         missing: Vec<String>,
     },
+    /// An instruction set was asked for that the CPU lacks.
+    #[error("this CPU has no instruction set \"{0}\"")]
+    Isa(&'static str),
     /// No kernel serves a contract.
     #[error("this runtime has no kernel \"{name}\" version {version} for this CPU")]
     Kernel {
@@ -84,8 +87,13 @@ pub enum ArtifactError {
         version: u32,
     },
     /// A routine is not part of this build.
-    #[error("this runtime has no routine \"{0}\"; it may belong to a feature that is off")]
-    Routine(String),
+    #[error("this runtime has no routine \"{name}\"{}", feature.map(|f| format!("; it needs the feature \"{f}\"")).unwrap_or_default())]
+    Routine {
+        /// Its name.
+        name: String,
+        /// The feature that is off, where the name is known.
+        feature: Option<&'static str>,
+    },
 }
 
 impl ArtifactError {

@@ -1,5 +1,6 @@
 //! Artifacts: compiled models in one file.
 
+mod decode;
 mod error;
 mod format;
 mod header;

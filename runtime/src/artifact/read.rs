@@ -1,15 +1,16 @@
 //! Loads artifacts. What a loaded artifact refers to has been checked: header, sections, plan, the
 //! CPU's features, kernels and routines. Machine code itself is trusted, as a shared library's is.
 
+use super::decode::decode;
 use super::error::ArtifactError;
 use super::format::{ArtifactInfo, SectionKind, host_abi};
 use super::header::Header;
 use super::map::{Code, Image};
-use crate::exec::{PlanFault, Program, RoutineFn, Surroundings, check, find_routine};
+use crate::exec::{PlanFault, Program, Routine, RoutineFn, Surroundings, check};
 use crate::os::{host_architecture, missing_features};
-use nnc_kernels::{Isa, KernelFn, lookup_on};
+use nnc_kernels::{Isa, Kernel, KernelFn, lookup_on};
+use nnc_tensor::Bytes;
 use nnc_tensor::plan::{Contract, Plan};
-use nnc_tensor::{Bytes, plan};
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
@@ -30,6 +31,7 @@ pub struct Artifact {
     info: ArtifactInfo,
     plan: Plan,
     program: Program,
+    kernels: Vec<&'static Kernel>,
     table: Vec<KernelFn>,
     code: Code,
     image: Image,
@@ -81,6 +83,11 @@ impl Artifact {
         &self.plan
     }
 
+    /// The kernels that serve the plan's contracts on this CPU, in the plan's order.
+    pub fn kernels(&self) -> &[&'static Kernel] {
+        &self.kernels
+    }
+
     pub(crate) fn program(&self) -> &Program {
         &self.program
     }
@@ -125,9 +132,9 @@ fn load(
         let bytes = &file[header.range(kind)];
         header.verify(kind, bytes).map(|()| bytes)
     };
-    let info: ArtifactInfo = decode(section(SectionKind::Info)?, "info")?;
+    let info: ArtifactInfo = decode(section(SectionKind::Info)?).ok_or(ArtifactError::Decode("info"))?;
     check_target(&info)?;
-    let plan: Plan = decode(section(SectionKind::Plan)?, "plan")?;
+    let plan: Plan = decode(section(SectionKind::Plan)?).ok_or(ArtifactError::Decode("plan"))?;
     let code_len = section(SectionKind::Code)?.len();
     let weights = header.range(SectionKind::Weights);
     if options.check_weights {
@@ -136,22 +143,19 @@ fn load(
     let around = Surroundings {
         code_len,
         weights: &file[weights.clone()],
-        routines: &|name| find_routine(name, options.routines),
+        routines: &|name| Routine::find(name, options.routines),
     };
     let program = check(&plan, &around).map_err(|fault| match fault {
         PlanFault::Wrong(message) => ArtifactError::Plan(message),
-        PlanFault::Routine(name) => ArtifactError::Routine(name),
+        PlanFault::Routine(name) => {
+            let feature = nnc_routines::feature_of(&name).flatten();
+            ArtifactError::Routine { name, feature }
+        }
     })?;
-    let table = bind_kernels(&plan.contracts, options.isa)?;
+    let kernels = bind_kernels(&plan.contracts, options.isa)?;
+    let table = kernels.iter().map(|k| k.func).collect();
     let code = map_code(&image, header.range(SectionKind::Code))?;
-    Ok(Artifact { info, plan, program, table, code, image, weights })
-}
-
-fn decode<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8], name: &'static str) -> Result<T, ArtifactError> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        _ => Err(ArtifactError::Decode(name)),
-    }
+    Ok(Artifact { info, plan, program, kernels, table, code, image, weights })
 }
 
 fn check_target(info: &ArtifactInfo) -> Result<(), ArtifactError> {
@@ -175,14 +179,15 @@ fn check_target(info: &ArtifactInfo) -> Result<(), ArtifactError> {
 }
 
 /// The best kernel for each contract among those that the CPU has and `limit` allows.
-fn bind_kernels(contracts: &[Contract], limit: Option<Isa>) -> Result<Vec<KernelFn>, ArtifactError> {
-    let mut available = Isa::available().to_vec();
+fn bind_kernels(contracts: &[Contract], limit: Option<Isa>) -> Result<Vec<&'static Kernel>, ArtifactError> {
+    let mut available = Isa::available();
     if let Some(limit) = limit {
-        available.retain(|isa| limit.implied().contains(isa));
+        if !available.contains(&limit) {
+            return Err(ArtifactError::Isa(limit.name()));
+        }
+        available = limit.implied();
     }
-    let row = |c: &plan::Contract| match lookup_on(&c.name, c.version, &available) {
-        Some(row) => Ok(row.func),
-        None => Err(ArtifactError::Kernel { name: c.name.clone(), version: c.version }),
-    };
+    let missing = |c: &Contract| ArtifactError::Kernel { name: c.name.clone(), version: c.version };
+    let row = |c: &Contract| lookup_on(&c.name, c.version, available).ok_or_else(|| missing(c));
     contracts.iter().map(row).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::RunError;
 use super::expr::UNKNOWN;
-use super::program::{CheckInfo, Home, PortInfo, Program};
+use super::program::{ArenaUse, CheckInfo, Home, PortInfo, Program};
 use nnc_tensor::dim::{Atom, Term};
 use nnc_tensor::pack::{Request, pack};
 use nnc_tensor::plan::{BufferId, DimId};
@@ -20,16 +20,15 @@ pub(crate) struct Span {
 }
 
 /// Where the arena's buffers are: good for all sizes up to those it was made for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Layout {
-    offsets: Vec<u64>,
-    room: Vec<u64>,
+    room: Vec<Span>,
     /// Bytes of the arena.
     pub(crate) total: usize,
 }
 
 /// All sizes and places for one set of input shapes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Binding {
     /// The inputs' sizes one after the other.
     key: Vec<usize>,
@@ -45,6 +44,20 @@ pub(crate) struct Binding {
 }
 
 impl Binding {
+    /// Gives the arena's buffers, whose lengths are in `spans`, their places.
+    fn lay_out(&mut self, program: &Program, last: Option<Arc<Layout>>) -> Result<(), RunError> {
+        let needs = |u: &ArenaUse| self.spans[u.buffer.index()].len;
+        let fits = |l: &Layout| program.arena.iter().zip(&l.room).all(|(u, room)| needs(u) <= room.len);
+        self.layout = match last {
+            Some(last) if fits(&last) => last,
+            last => Arc::new(lay_out(program, &self.spans, last.is_some())?),
+        };
+        self.arena.clear();
+        let places = program.arena.iter().zip(&self.layout.room);
+        self.arena.extend(places.map(|(u, room)| Span { offset: room.offset, len: needs(u) }));
+        Ok(())
+    }
+
     /// True if the binding is for inputs of these shapes.
     pub(crate) fn is_for<'a>(&self, shapes: impl Iterator<Item = &'a [usize]>) -> bool {
         let mut key = self.key.as_slice();
@@ -58,57 +71,63 @@ impl Binding {
     }
 }
 
-/// Binds the sizes of a program; `last` is the layout in use, kept where it has room. Shapes of
-/// inputs that are no tensors are empty.
+/// Binds the sizes of a program. `last` is the layout in use, kept where it has room; `old` gives its
+/// memory. Shapes of inputs that are no tensors are empty.
 pub(crate) fn bind(
     program: &Program,
     shapes: &[&[usize]],
     weights_len: usize,
-    last: Option<&Arc<Layout>>,
+    last: Option<Arc<Layout>>,
+    old: Option<Binding>,
 ) -> Result<Binding, RunError> {
-    let mut values = vec![UNKNOWN; program.symbols.names.len()];
-    bind_symbols(program, shapes, &mut values)?;
-    let mut dims = vec![UNKNOWN; program.dims.len()];
-    for (at, value) in dims.iter_mut().enumerate() {
-        if !program.late_dims[at] {
-            *value = program.exprs.eval(at, &program.symbols, &values)?;
-        }
+    let mut b = old.unwrap_or_default();
+    b.key.clear();
+    b.key.extend(shapes.iter().flat_map(|s| s.iter().copied()));
+    b.values.clear();
+    b.values.resize(program.symbols.names.len(), UNKNOWN);
+    bind_symbols(program, shapes, &mut b.values)?;
+    b.dims.clone_from(&program.fixed_dims);
+    for at in &program.early_dims {
+        let at = *at as usize;
+        b.dims[at] = program.exprs.eval(at, &program.symbols, &b.values)?;
     }
-    compare_inputs(program, shapes, &dims)?;
-    check_sizes(program, &program.checks, &dims)?;
-    let requests = arena_requests(program, &dims)?;
-    let layout = match last {
-        Some(last) if requests.iter().zip(&last.room).all(|(r, room)| r.size <= *room) => Arc::clone(last),
-        _ => Arc::new(lay_out(program, requests.clone(), last.is_some())?),
-    };
-    let arena: Vec<Span> = (requests.iter().zip(&layout.offsets))
-        .map(|(r, offset)| Span { offset: *offset as usize, len: r.size as usize })
-        .collect();
-    let mut spans = vec![Span::default(); program.buffers.len()];
-    for (at, span) in spans.iter_mut().enumerate() {
-        let (id, b) = (BufferId(at as u32), &program.buffers[at]);
-        if b.late || matches!(b.home, Home::Slot(_)) {
+    compare_inputs(program, shapes, &b.dims)?;
+    check_sizes(program, &program.checks, &b.dims)?;
+    b.spans.clear();
+    for at in 0..program.buffers.len() {
+        let id = BufferId(at as u32);
+        let len = if program.has_early_span(id) { byte_len(program, id, &b.dims)? } else { 0 };
+        b.spans.push(Span { offset: 0, len });
+    }
+    b.lay_out(program, last)?;
+    for at in 0..program.buffers.len() {
+        let id = BufferId(at as u32);
+        if !program.has_early_span(id) {
             continue;
         }
-        let base = match b.home {
-            Home::Arena(i) => arena[i],
+        let base = match program.buffers[at].home {
+            Home::Arena(i) => b.arena[i],
             Home::Constant(offset) => Span { offset, len: weights_len - offset },
-            Home::Input(i) => Span { offset: 0, len: byte_len(program, program.inputs[i].buffer, &dims)? },
+            Home::Input(i) => b.spans[program.inputs[i].buffer.index()],
             Home::Late(_) | Home::Slot(_) => continue,
         };
-        *span = place(program, id, &dims, base)?;
+        b.spans[at] = place(program, id, &b.dims, base, b.spans[at].len)?;
     }
-    let key = shapes.iter().flat_map(|s| s.iter().copied()).collect();
-    Ok(Binding { key, values, dims, arena, spans, layout })
+    Ok(b)
 }
 
-/// The range of a buffer inside the range of its home.
-pub(crate) fn place(program: &Program, id: BufferId, dims: &[i64], base: Span) -> Result<Span, RunError> {
-    let len = byte_len(program, id, dims)?;
+/// The range of a buffer of `len` bytes inside the range of its home.
+pub(crate) fn place(
+    program: &Program,
+    id: BufferId,
+    dims: &[i64],
+    base: Span,
+    len: usize,
+) -> Result<Span, RunError> {
     let mut offset = 0usize;
     for (dim, bits) in &program.buffer(id).view {
         let elems = size(program, *dim, dims)?;
-        let bits = elems.checked_mul(*bits).filter(|b| b % 8 == 0).ok_or(RunError::OutOfBounds)?;
+        let bits = elems.checked_mul(*bits).filter(|b| b % 8 == 0).ok_or_else(|| RunError::OutOfBounds)?;
         offset = offset.checked_add(bits / 8).ok_or(RunError::OutOfBounds)?;
     }
     if offset.checked_add(len).is_none_or(|end| end > base.len) {
@@ -125,11 +144,17 @@ pub(crate) fn size(program: &Program, id: DimId, dims: &[i64]) -> Result<usize, 
 }
 
 /// A size that is known.
+#[inline]
 pub(crate) fn known(program: &Program, id: DimId, dims: &[i64]) -> Result<i64, RunError> {
     match dims[id.index()] {
-        UNKNOWN => Err(RunError::NotKnown(program.dims[id.index()].to_string())),
+        UNKNOWN => Err(not_known(program, id)),
         v => Ok(v),
     }
+}
+
+#[cold]
+fn not_known(program: &Program, id: DimId) -> RunError {
+    RunError::NotKnown(program.dims[id.index()].to_string())
 }
 
 /// Bytes of a buffer by its declared shape.
@@ -137,7 +162,8 @@ pub(crate) fn byte_len(program: &Program, id: BufferId, dims: &[i64]) -> Result<
     let b = program.buffer(id);
     let mut count = 1usize;
     for dim in &b.shape {
-        count = count.checked_mul(size(program, *dim, dims)?).ok_or(RunError::TooLarge { dtype: b.dtype })?;
+        let size = size(program, *dim, dims)?;
+        count = count.checked_mul(size).ok_or_else(|| RunError::TooLarge { dtype: b.dtype })?;
     }
     bytes_for(b.dtype, count)
 }
@@ -145,7 +171,7 @@ pub(crate) fn byte_len(program: &Program, id: BufferId, dims: &[i64]) -> Result<
 /// Bytes of `count` elements.
 pub(crate) fn bytes_for(dtype: DType, count: usize) -> Result<usize, RunError> {
     let fits = |n: &usize| *n <= isize::MAX.unsigned_abs();
-    dtype.bytes_for(count).filter(fits).ok_or(RunError::TooLarge { dtype })
+    dtype.bytes_for(count).filter(fits).ok_or_else(|| RunError::TooLarge { dtype })
 }
 
 /// Compares sizes that have to agree and are known.
@@ -261,27 +287,21 @@ fn compare_inputs(program: &Program, shapes: &[&[usize]], dims: &[i64]) -> Resul
     Ok(())
 }
 
-fn arena_requests(program: &Program, dims: &[i64]) -> Result<Vec<Request>, RunError> {
-    let request = |u: &super::program::ArenaUse| {
-        let size = byte_len(program, u.buffer, dims)? as u64;
-        Ok(Request { size, first: u.first, last: u.last })
-    };
-    program.arena.iter().map(request).collect()
-}
-
 /// Packs the arena. Where shapes have changed before they will change again, so that sizes which
 /// depend on them get an eighth more room: a sequence that grows by one element a run then seldom
 /// needs a new layout.
-fn lay_out(program: &Program, mut requests: Vec<Request>, roomy: bool) -> Result<Layout, RunError> {
-    for (r, u) in requests.iter_mut().zip(&program.arena) {
-        let fixed =
-            program.buffer(u.buffer).shape.iter().all(|d| program.dims[d.index()].as_const().is_some());
-        if roomy && !fixed {
-            r.size = r.size.saturating_add(r.size / 8);
+fn lay_out(program: &Program, spans: &[Span], roomy: bool) -> Result<Layout, RunError> {
+    let request = |u: &ArenaUse| {
+        let (shape, mut size) = (&program.buffer(u.buffer).shape, spans[u.buffer.index()].len as u64);
+        if roomy && shape.iter().any(|d| program.dims[d.index()].as_const().is_none()) {
+            size = size.saturating_add(size / 8);
         }
-    }
+        Request { size, first: u.first, last: u.last }
+    };
+    let requests: Vec<Request> = program.arena.iter().map(request).collect();
     let (offsets, total) = pack(&requests, ALIGN);
     let total = usize::try_from(total).ok().filter(|t| *t <= isize::MAX.unsigned_abs());
     let total = total.ok_or(RunError::NoMemory(usize::MAX))?;
-    Ok(Layout { offsets, room: requests.iter().map(|r| r.size).collect(), total })
+    let room = requests.iter().zip(offsets).map(|(r, o)| Span { offset: o as usize, len: r.size as usize });
+    Ok(Layout { room: room.collect(), total })
 }

@@ -5,8 +5,10 @@ use nnc_tensor::{Dim, DimError, Sym};
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// Deeper expressions than any compiler writes are refused: evaluation keeps a stack.
+/// Expressions nested deeper than any compiler writes them are refused.
 const MAX_DEPTH: usize = 64;
+/// Operands that wait during the evaluation of an expression, at most.
+const STACK: usize = 32;
 
 /// The value of a size or symbol that is not known yet.
 pub(crate) const UNKNOWN: i64 = i64::MIN;
@@ -51,10 +53,10 @@ pub(crate) struct Exprs {
 impl Exprs {
     /// Adds the next expression; `None` where it is too deep.
     pub(crate) fn push(&mut self, dim: &Dim, symbols: &mut Symbols) -> Option<()> {
-        let start = self.ops.len() as u32;
+        let start = self.ops.len();
         self.compile(dim, symbols, 0)?;
-        self.ranges.push(start..self.ops.len() as u32);
-        Some(())
+        self.ranges.push(start as u32..self.ops.len() as u32);
+        (waiting(&self.ops[start..]) <= STACK).then_some(())
     }
 
     fn compile(&mut self, dim: &Dim, symbols: &mut Symbols, depth: usize) -> Option<()> {
@@ -101,8 +103,7 @@ impl Exprs {
 
     /// The value of expression `at` under the symbols' values.
     pub(crate) fn eval(&self, at: usize, symbols: &Symbols, values: &[i64]) -> Result<i64, DimError> {
-        // A level of depth holds at most a sum, a product and an operand.
-        let mut stack = [0i64; 3 * (MAX_DEPTH + 2)];
+        let mut stack = [0i64; STACK];
         let mut top = 0;
         for op in &self.ops[self.range(at)] {
             let value = match *op {
@@ -142,6 +143,19 @@ impl Exprs {
         let r = &self.ranges[at];
         r.start as usize..r.end as usize
     }
+}
+
+/// The most operands that wait at once.
+fn waiting(ops: &[Op]) -> usize {
+    let (mut now, mut most) = (0usize, 0);
+    for op in ops {
+        match op {
+            Op::Const(_) | Op::Sym(_) => now += 1,
+            _ => now -= 1,
+        }
+        most = most.max(now);
+    }
+    most
 }
 
 fn binary(op: Op, a: i64, b: i64) -> Result<i64, DimError> {

@@ -16,7 +16,11 @@ impl Run<'_> {
     /// Executes one kernel over its grid.
     pub(crate) fn launch(&mut self, l: &LaunchInfo) -> Result<(), RunError> {
         for id in &l.late {
-            self.ready(*id)?;
+            self.make_room(*id)?;
+        }
+        // Blocks have moved where they will; only now are addresses good.
+        for id in &l.late {
+            self.memory.addresses[id.index()] = self.address(*id)?;
         }
         let grid = self.size(l.grid)? as i64;
         if grid == 0 {
@@ -26,7 +30,8 @@ impl Run<'_> {
         let kernel = &self.program.kernels[l.kernel];
         let threads = if step >= grid { 1 } else { self.executor.threads().max(1) };
         let stride = self.size(kernel.scratch)?.checked_next_multiple_of(SCRATCH_ALIGN);
-        let all = stride.and_then(|s| s.checked_mul(threads)).ok_or(RunError::NoMemory(usize::MAX))?;
+        let all =
+            stride.and_then(|s| s.checked_mul(threads)).ok_or_else(|| RunError::NoMemory(usize::MAX))?;
         self.memory.grow_scratch(all, &self.limits)?;
         self.gather(l)?;
         let call = Call {
@@ -69,9 +74,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Makes a late buffer ready for a kernel: room for its declared size where that is known, and
-    /// its address.
-    fn ready(&mut self, id: BufferId) -> Result<(), RunError> {
+    /// Gives a late block room for its declared size where that is known.
+    fn make_room(&mut self, id: BufferId) -> Result<(), RunError> {
         let b = self.program.buffer(id);
         if let Home::Late(i) = b.home
             && !b.is_view()
@@ -94,7 +98,6 @@ impl Run<'_> {
                 }
             }
         }
-        self.memory.addresses[id.index()] = self.address(id)?;
         Ok(())
     }
 

@@ -21,7 +21,7 @@ pub use error::RunError;
 pub use limits::RunOptions;
 pub use profile::{Profile, ProfileEvent, ProfileRow};
 pub(crate) use program::Program;
-pub(crate) use routine::find as find_routine;
+pub(crate) use routine::Routine;
 pub use routine::{RoutineFailure, RoutineFn};
 pub use session::{Port, Session, SessionOptions};
 pub use view::{OutputMem, TensorView};

@@ -3,7 +3,7 @@
 //! What runs is this, never the stored plan, so that nothing has to be checked again but sizes.
 
 use super::expr::{Exprs, Symbols};
-use super::routine::RoutineFn;
+use super::routine::Routine;
 use nnc_tensor::plan::{Attr, BufferId, DimId};
 use nnc_tensor::{DType, Tensor};
 use std::sync::Arc;
@@ -80,8 +80,10 @@ pub(crate) struct Program {
     pub(crate) exprs: Exprs,
     /// Text of the sizes, for messages.
     pub(crate) dims: Vec<nnc_tensor::Dim>,
-    /// Sizes that need a late symbol.
-    pub(crate) late_dims: Vec<bool>,
+    /// The sizes that are numbers; the others are unknown.
+    pub(crate) fixed_dims: Vec<i64>,
+    /// The sizes that the inputs' shapes give.
+    pub(crate) early_dims: Vec<u32>,
     /// For each symbol, the late sizes that mention it.
     pub(crate) dims_of_symbol: Vec<Vec<DimId>>,
     /// For each symbol, whether it is late.
@@ -104,6 +106,12 @@ pub(crate) struct Program {
 impl Program {
     pub(crate) fn buffer(&self, id: BufferId) -> &BufferInfo {
         &self.buffers[id.index()]
+    }
+
+    /// Place and size of a buffer follow from the inputs' shapes.
+    pub(crate) fn has_early_span(&self, id: BufferId) -> bool {
+        let b = self.buffer(id);
+        !b.late && !matches!(b.home, Home::Slot(_))
     }
 
     pub(crate) fn node(&self, node: u32) -> &str {
@@ -134,7 +142,7 @@ pub(crate) struct LaunchInfo {
 
 pub(crate) struct RoutineInfo {
     pub(crate) name: String,
-    pub(crate) run: RoutineFn,
+    pub(crate) routine: Routine,
     pub(crate) attrs: Arc<[(String, Attr)]>,
     pub(crate) inputs: Box<[BufferId]>,
     pub(crate) outputs: Box<[BufferId]>,

@@ -111,13 +111,14 @@ impl Run<'_> {
 
     /// The range of a buffer in its home's memory.
     pub(crate) fn span(&self, id: BufferId) -> Result<Span, RunError> {
-        let b = self.program.buffer(id);
-        if !b.late && !matches!(b.home, Home::Slot(_)) {
+        if self.program.has_early_span(id) {
             return Ok(self.binding.spans[id.index()]);
         }
+        let b = self.program.buffer(id);
         let base = self.base(b.home)?;
         if b.is_view() || !matches!(b.home, Home::Late(_)) {
-            place(self.program, id, &self.memory.dims, base)
+            let len = byte_len(self.program, id, &self.memory.dims)?;
+            place(self.program, id, &self.memory.dims, base, len)
         } else {
             Ok(base)
         }
@@ -336,7 +337,7 @@ impl Run<'_> {
     fn routine(&mut self, r: &RoutineInfo) -> Result<(), RunError> {
         let inputs: Result<Vec<Value>, RunError> = r.inputs.iter().map(|b| self.value(*b)).collect();
         let failed = |source| RunError::Routine { name: r.name.clone(), source };
-        let results = (r.run)(&r.attrs, &inputs?).map_err(failed)?;
+        let results = r.routine.run(&r.attrs, &inputs?).map_err(failed)?;
         if results.len() != r.outputs.len() {
             let (expected, found) = (r.outputs.len(), results.len());
             return Err(RunError::Count { what: "results", expected, found });

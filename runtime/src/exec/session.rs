@@ -214,9 +214,9 @@ fn find_binding(
         None => {
             let shapes: Vec<&[usize]> = inputs.iter().map(|v| v.shape).collect();
             // A layout that never got its memory was made for larger shapes than these.
-            let last = bindings.first().map(|b| &b.layout).filter(|l| l.total <= arena_len);
-            let new = bind(artifact.program(), &shapes, artifact.weights().len(), last)?;
-            bindings.truncate(BINDINGS - 1);
+            let last = bindings.first().map(|b| Arc::clone(&b.layout)).filter(|l| l.total <= arena_len);
+            let old = if bindings.len() == BINDINGS { bindings.pop() } else { None };
+            let new = bind(artifact.program(), &shapes, artifact.weights().len(), last, old)?;
             bindings.insert(0, new);
         }
     }

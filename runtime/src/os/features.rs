@@ -20,6 +20,7 @@ pub(crate) fn missing_features(features: &[String]) -> Vec<String> {
 }
 
 /// Matches a name against literals, each given to the detection macro.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! detect {
     ($name:expr, $detect:ident: $($feature:tt)*) => {
         match $name {

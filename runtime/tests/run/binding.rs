@@ -111,7 +111,7 @@ fn misaligned_inputs_are_copied() {
     b.copy(x, y);
     b.output("y", y);
     let mut s = b.session();
-    let mut raw = vec![0u8; 33];
+    let mut raw = [0u8; 33];
     for (i, v) in [5i64, -6, 7].iter().enumerate() {
         raw[1 + 8 * i..][..8].copy_from_slice(&v.to_le_bytes());
     }

@@ -147,6 +147,18 @@ fn a_loop_with_a_condition_grows_its_value() {
 }
 
 #[test]
+fn the_library_s_routines_are_found() {
+    let mut b = Build::default();
+    let x = b.input("x", DType::I64, &[n()]);
+    let found = b.late(DType::I64, &[1.into(), k()]);
+    let step = b.routine("nonzero", &[x], &[found]);
+    b.step(step);
+    b.output("found", found);
+    let out = b.session().run(&[("x", ints(&[0, 5, 0, -1]).into())]).unwrap();
+    assert_eq!(read(&out[0]), [1, 3]);
+}
+
+#[test]
 fn slots_hold_sequences_and_strings() {
     let mut b = Build::default();
     let text = b.input("text", DType::Str, &[n()]);

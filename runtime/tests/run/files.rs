@@ -14,7 +14,7 @@ fn sample() -> Build {
     let c = b.constant(&ints(&[10, 20]));
     let k = nnc_runtime::Dim::named("k");
     let (flat, sum) = (b.late(DType::I64, &[n() * 2.into()]), b.arena(DType::I64, &[n(), 2.into()]));
-    let (kept, out) = (b.late(DType::I64, &[k.clone()]), b.late(DType::I64, &[k]));
+    let (kept, out) = (b.late(DType::I64, std::slice::from_ref(&k)), b.late(DType::I64, &[k]));
     let cond = b.constant(&nnc_runtime::Tensor::from_bools(&[], &[true]).unwrap());
     let add = b.routine("add", &[x, c], &[sum]);
     b.step(add);
@@ -163,8 +163,15 @@ fn contracts_bind_to_kernels_or_are_named() {
     b.plan.contracts[0] = Contract { name: any.contract.into(), version: any.version };
     for isa in [None, Some(nnc_runtime::Isa::Portable)] {
         let options = LoadOptions { isa, ..LoadOptions::default() };
-        assert!(Artifact::from_bytes_with(b.bytes(), &options).is_ok());
+        let artifact = Artifact::from_bytes_with(b.bytes(), &options).unwrap();
+        let bound = artifact.kernels()[0];
+        assert_eq!(bound.contract, any.contract);
+        assert!(isa.is_none_or(|isa| bound.isa == isa));
     }
+    let foreign = if cfg!(target_arch = "aarch64") { nnc_runtime::Isa::Avx2 } else { nnc_runtime::Isa::Neon };
+    let options = LoadOptions { isa: Some(foreign), ..LoadOptions::default() };
+    let message = Artifact::from_bytes_with(b.bytes(), &options).unwrap_err().to_string();
+    assert_eq!(message, format!("this CPU has no instruction set \"{}\"", foreign.name()));
 }
 
 #[test]
@@ -213,6 +220,19 @@ fn wrong_plans_are_refused() {
         };
         assert!(message.contains(expected), "expected {expected:?}, found {message:?}");
     }
+}
+
+/// Other crates may have switched the feature on, so the message is made by hand as well.
+#[test]
+fn routines_of_a_feature_that_is_off_name_it() {
+    let mut b = Build::default();
+    let step = b.routine("zipmap", &[], &[]);
+    b.step(step);
+    let message = match Artifact::from_bytes(b.bytes()) {
+        Err(e) => e.to_string(),
+        Ok(_) => ArtifactError::Routine { name: "zipmap".into(), feature: Some("ml") }.to_string(),
+    };
+    assert_eq!(message, "this runtime has no routine \"zipmap\"; it needs the feature \"ml\"");
 }
 
 #[test]

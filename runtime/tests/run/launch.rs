@@ -59,7 +59,8 @@ fn late_buffers_grow_for_a_kernel() {
     let mut b = Build::default();
     let k = Dim::named("k");
     let x = b.input("x", DType::I64, &[n()]);
-    let (kept, y) = (b.late(DType::I64, &[k.clone()]), b.late(DType::I64, &[k.clone()]));
+    let (kept, y) =
+        (b.late(DType::I64, std::slice::from_ref(&k)), b.late(DType::I64, std::slice::from_ref(&k)));
     let step = b.routine("positive", &[x], &[kept]);
     b.step(step);
     let kernel = b.kernel("add", ADD, 8);
@@ -71,6 +72,29 @@ fn late_buffers_grow_for_a_kernel() {
         let kept: Vec<i64> = x.iter().copied().filter(|v| *v > 0).collect();
         let out = s.run(&[("x", ints(&x).into())]).unwrap();
         assert_eq!(read(&out[0]), kept.iter().map(|v| v + kept.len() as i64).collect::<Vec<_>>());
+    }
+}
+
+/// The second half of a late buffer is written before the buffer itself has had any memory.
+#[test]
+fn a_view_s_address_follows_its_block() {
+    let mut b = Build::default();
+    let k = Dim::named("k");
+    let len = b.input("len", DType::I64, &[]);
+    let x = b.input("x", DType::I64, &[n()]);
+    b.step(Step::Bind { source: Source::Element(len, 0), sym: sym("k") });
+    let whole = b.late(DType::I64, &[k.clone() * 2.into()]);
+    let offset = b.dim(k.clone());
+    let half = b.buffer(DType::I64, std::slice::from_ref(&k), Place::View { of: whole, offset });
+    let kernel = b.kernel("add", ADD, 8);
+    let (dims, grid, cost_ns, node) = (vec![b.dim(1)], b.dim(k), b.dim(1), b.node("add"));
+    b.step(Step::Launch { kernel, buffers: vec![x, half, whole], dims, grid, cost_ns, node });
+    b.output("half", half);
+    let mut s = b.session();
+    for len in [2i64, 3000, 5] {
+        let x: Vec<i64> = (0..len).collect();
+        let out = s.run(&[("x", ints(&x).into()), ("len", scalar(len).into())]).unwrap();
+        assert_eq!(read(&out[0]), x.iter().map(|v| v + 1).collect::<Vec<_>>());
     }
 }
 

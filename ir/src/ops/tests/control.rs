@@ -1,6 +1,6 @@
 //! Control flow and sizes found at run time, against values worked out by hand.
 
-use super::{dims, n, run, text, texts};
+use super::{dims, n, reread, run, text, texts};
 use crate::{
     Attr, Attrs, Builder, DType, Dim, Graph, OpError, ScalarOp, Tensor, Turn, Type, ValueId, attrs, ops,
 };
@@ -158,6 +158,22 @@ fn errors_of_a_run_name_the_node() {
     let e = run(&g, &[n(DType::F32, &[1, 3], &[0.0; 3])]).unwrap_err();
     assert_eq!(e, "input \"0\": expected f32[n], found f32[1, 3]");
     assert_eq!(run(&g, &[]).unwrap_err(), "expected 1 inputs, found 0");
-    let r = Builder::new(&mut g).add("routine", attrs! { name: text("x"), types: Attr::Types(vec![]) }, &[]);
-    assert!(r.is_ok());
+}
+
+#[test]
+fn a_routine_finds_its_sizes_out() {
+    let mut g = Graph::new("t");
+    let x = param(&mut g, DType::F32, vec![Dim::named("n"), Dim::int(2)]);
+    let found = Type::tensor(DType::I64, vec![Dim::int(2), Dim::sym(g.fresh_sym())]);
+    let mut b = Builder::new(&mut g);
+    let attrs = attrs! { name: text("nonzero"), types: Attr::Types(vec![found.clone()]) };
+    let at = b.one("routine", attrs, &[x]).unwrap();
+    let rows = b.transpose(at, &[1, 0]).unwrap();
+    let picked = b.one("gather_nd", attrs! { batch_dims: Attr::Int(0) }, &[x, rows]).unwrap();
+    let unknown = b.add("routine", attrs! { name: text("softmax"), types: Attr::Types(vec![found]) }, &[x]);
+    assert_eq!(unknown, Err(OpError("unknown routine \"softmax\"".into())));
+    finish(&mut g, vec![at, picked]);
+    let x = n(DType::F32, &[2, 2], &[0.0, 3.0, 4.0, 0.0]);
+    let expected = [ints(&[2, 2], &[0, 1, 1, 0]), n(DType::F32, &[2], &[3.0, 4.0])];
+    assert_eq!(run(&reread(&g).unwrap(), &[x]).unwrap(), expected);
 }

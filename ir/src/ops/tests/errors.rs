@@ -4,7 +4,7 @@ use super::{dims, f, graph_for, n, text};
 use crate::{Attr, Attrs, Builder, DType, Tensor, attrs};
 
 fn refusal(op: &str, attrs: Attrs, inputs: &[Tensor]) -> String {
-    let (mut g, params) = graph_for(inputs, true);
+    let (mut g, params) = graph_for(inputs, true, false);
     Builder::new(&mut g).add(op, attrs, &params).map(|_| "accepted".to_owned()).unwrap_or_else(|e| e.0)
 }
 

@@ -6,9 +6,10 @@ use super::PANEL;
 use super::epilogue::{self, Block};
 use super::gemm::{block_axis, blocking};
 use crate::fuse::Group;
+use crate::lower::emit::Constant;
 use crate::lower::emit::Emitter;
 use crate::lower::index::unravel;
-use crate::program::{Constant, Packing, PanelAxis};
+use nnc_ir::plan::{Packing, PanelAxis};
 use nnc_ir::tile::{Access, Arg, Mem, Turns};
 use nnc_ir::{DType, Dim, Graph, Node};
 

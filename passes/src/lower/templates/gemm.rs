@@ -8,9 +8,10 @@
 use super::epilogue::{self, Block};
 use super::{FMA_PER_NS, PANEL};
 use crate::fuse::Group;
+use crate::lower::emit::Constant;
 use crate::lower::emit::Emitter;
 use crate::lower::index::{View, unravel, view};
-use crate::program::{Constant, Packing, PanelAxis};
+use nnc_ir::plan::{Packing, PanelAxis};
 use nnc_ir::tile::{Access, Arg, Mem};
 use nnc_ir::{DType, Dim, Graph, Node, Sym};
 use nnc_tensor::Range;

@@ -3,9 +3,10 @@
 
 use super::gemm::{GEMM, PACK};
 use super::{FMA_PER_NS, PANEL};
+use crate::lower::emit::Constant;
 use crate::lower::emit::Emitter;
 use crate::lower::kernel::{Lowered, finished};
-use crate::program::{Constant, Packing, PanelAxis};
+use nnc_ir::plan::{Packing, PanelAxis};
 use nnc_ir::tile::{Access, Arg, Expr, Local, Mem, Turns};
 use nnc_ir::{DType, Dim, Graph, Node, ScalarOp, ValueId};
 use std::collections::BTreeSet;

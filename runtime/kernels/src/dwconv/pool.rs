@@ -71,7 +71,7 @@ impl<V: F32x16, const MAX: bool> Body for Pool<'_, V, MAX> {
                         let x = x.wrapping_offset(t as isize * step).wrapping_add(c * LANES);
                         // SAFETY: the tap lies inside the image and the place's channels exist.
                         let x = unsafe { if WHOLE { V::load(x) } else { V::load_part(x, place.len) } };
-                        *sum = if MAX { greater(*sum, x) } else { *sum + x };
+                        *sum = if MAX { sum.greater(x) } else { *sum + x };
                     }
                 }
             }
@@ -87,11 +87,4 @@ impl<V: F32x16, const MAX: bool> Body for Pool<'_, V, MAX> {
             }
         }
     }
-}
-
-/// The greater of each pair of lanes, NaN if either is.
-#[inline(always)]
-fn greater<V: F32x16>(a: V, b: V) -> V {
-    // `max` lets a NaN through from the right only.
-    V::select(a.eq(a), a.max(b), a)
 }

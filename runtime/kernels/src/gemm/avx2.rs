@@ -1,7 +1,9 @@
 //! GEMM for AVX2: 6×16 tiles, twelve accumulators, two registers of B, one of A.
 
 use super::block::{Shape, multiply};
-use super::tile::{Tile, run, run_row};
+use super::row::run_row;
+use super::tile::{Tile, run};
+use crate::args::GemmArgs;
 use crate::simd::Avx2;
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -16,7 +18,7 @@ unsafe fn row<const NP: usize>(tile: &Tile) {
     unsafe { run_row::<Avx2, NP>(tile) }
 }
 
-const SHAPES: &[Shape] = &[
+const SHAPES: &[Shape<GemmArgs>] = &[
     Shape { panels: 1, tiles: &[row::<1>] },
     Shape { panels: 2, tiles: &[tile::<1, 2>, tile::<2, 2>] },
     Shape {

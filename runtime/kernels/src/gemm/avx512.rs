@@ -4,7 +4,9 @@
 //! would evict each other from an eight-way cache.
 
 use super::block::{Shape, multiply};
-use super::tile::{Tile, run, run_row};
+use super::row::run_row;
+use super::tile::{Tile, run};
+use crate::args::GemmArgs;
 use crate::simd::Avx512;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
@@ -35,8 +37,9 @@ macro_rules! up_to_8 {
     };
 }
 
-const SHAPES: &[Shape] = &[
+const SHAPES: &[Shape<GemmArgs>] = &[
     Shape { panels: 2, tiles: &[row::<2>] },
+    Shape { panels: 1, tiles: &[row::<1>] },
     Shape {
         panels: 4,
         tiles: &[tile::<1, 4>, tile::<2, 4>, tile::<3, 4>, tile::<4, 4>, tile::<5, 4>, tile::<6, 4>],

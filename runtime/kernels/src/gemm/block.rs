@@ -4,39 +4,69 @@
 //! split evenly, so that no block is left with a row or two, and few rows take wider tiles, so that
 //! a matrix-vector product reads several panels at once.
 
-use super::tile::{Tile, TileFn};
-use crate::args::GemmArgs;
 use crate::simd::LANES;
 
-/// Elements of B that a group may hold: three eighths of a 1 MiB cache, A and C need room too.
-const GROUP_LEN: usize = 96 << 10;
+/// A matrix product as these loops see it, over elements of A of some type.
+pub(crate) trait Product {
+    /// An element of A.
+    type Element;
+
+    /// Rows and columns of C.
+    fn size(&self) -> (usize, usize);
+    /// Bytes of one panel of B.
+    fn panel_len(&self) -> usize;
+    /// Pointers to the rows of A at tap 0, if they were given.
+    fn row_pointers(&self) -> *const *const Self::Element;
+    /// Row `r` of A, if no pointers were given.
+    fn row(&self, r: usize) -> *const Self::Element;
+}
+
+/// A tile's place in a product.
+pub(crate) struct Tile<'a, P: Product> {
+    /// The whole product.
+    pub(crate) args: &'a P,
+    /// Pointers to the tile's rows of A, tap 0.
+    pub(crate) rows: *const *const P::Element,
+    /// First row.
+    pub(crate) row: usize,
+    /// First column, the first of a panel.
+    pub(crate) column: usize,
+    /// Columns that exist, at most 16 a panel.
+    pub(crate) columns: usize,
+}
+
+/// Computes a tile of fixed rows and panels.
+pub(crate) type TileFn<P> = unsafe fn(&Tile<P>);
+
+/// Bytes of B that a group may hold: three eighths of a 1 MiB cache, A and C need room too.
+const GROUP_LEN: usize = 384 << 10;
 
 /// The most rows of any tile.
 const MAX_ROWS: usize = 8;
 
 /// The tiles of one width.
-pub(super) struct Shape {
+pub(crate) struct Shape<P: Product + 'static> {
     /// Panels that the tiles span.
-    pub(super) panels: usize,
+    pub(crate) panels: usize,
     /// The tile of `r` rows at `r - 1`.
-    pub(super) tiles: &'static [TileFn],
+    pub(crate) tiles: &'static [TileFn<P>],
 }
 
-/// Computes one `f32_gemm` with these tiles: those of a single row first, then by falling width
+/// Computes one product with these tiles: those of a single row first, then by falling width
 /// and rising height, the last one panel wide.
 ///
 /// # Safety
 /// The arguments are valid and the CPU has the tiles' instruction set.
 #[inline(always)]
-pub(super) unsafe fn multiply(args: &GemmArgs, shapes: &[Shape]) {
-    let (m, n) = (args.m.max(0) as usize, args.n.max(0) as usize);
+pub(crate) unsafe fn multiply<P: Product>(args: &P, shapes: &[Shape<P>]) {
+    let (m, n) = args.size();
     let panels = n.div_ceil(LANES);
     if m == 0 || panels == 0 {
         return;
     }
     let shapes = suited(shapes, m, panels);
-    let (widest, depth) = (shapes[0].panels, (args.taps * args.kc).max(1) as usize);
-    let group = (GROUP_LEN / (depth * LANES) / widest * widest).max(widest);
+    let widest = shapes[0].panels;
+    let group = (GROUP_LEN / args.panel_len().max(1) / widest * widest).max(widest);
     let mut first = 0;
     while first < panels {
         let end = (first + group).min(panels);
@@ -52,8 +82,8 @@ pub(super) unsafe fn multiply(args: &GemmArgs, shapes: &[Shape]) {
 
 /// The shapes to use for this many rows and panels: from the first that is not too wide and whose
 /// tiles hold all rows, or else from the largest.
-fn suited(shapes: &[Shape], m: usize, panels: usize) -> &[Shape] {
-    let narrow = |shape: &Shape| shape.panels <= panels;
+fn suited<P: Product>(shapes: &[Shape<P>], m: usize, panels: usize) -> &[Shape<P>] {
+    let narrow = |shape: &Shape<P>| shape.panels <= panels;
     let area =
         |at: &usize| if narrow(&shapes[*at]) { shapes[*at].panels * shapes[*at].tiles.len() } else { 0 };
     let whole = shapes.iter().position(|shape| narrow(shape) && shape.tiles.len() >= m);
@@ -72,34 +102,27 @@ fn even_split(m: usize, max: usize) -> impl Iterator<Item = usize> {
 /// # Safety
 /// As [`multiply`]; the rows and panels exist, and tiles of `len` rows.
 #[inline(always)]
-unsafe fn row_block(
-    args: &GemmArgs,
-    shapes: &[Shape],
+unsafe fn row_block<P: Product>(
+    args: &P,
+    shapes: &[Shape<P>],
     (row, len): (usize, usize),
     (first, end): (usize, usize),
 ) {
     let mut own_rows = [core::ptr::null(); MAX_ROWS];
-    let rows = if args.rows.is_null() {
+    let mut rows = args.row_pointers().wrapping_add(row);
+    if args.row_pointers().is_null() {
         for (r, slot) in own_rows.iter_mut().enumerate().take(len) {
-            *slot = args.a.wrapping_offset((row + r) as isize * args.lda as isize);
+            *slot = args.row(row + r);
         }
-        own_rows.as_ptr()
-    } else {
-        args.rows.wrapping_add(row)
-    };
+        rows = own_rows.as_ptr();
+    }
     let mut panel = first;
     while panel < end {
         let left = end - panel;
         let shape = shapes.iter().find(|shape| shape.panels <= left).unwrap_or(&shapes[shapes.len() - 1]);
         let column = panel * LANES;
-        let tile = Tile {
-            args,
-            rows,
-            row,
-            column,
-            columns: (args.n as usize - column).min(shape.panels * LANES),
-            b: args.b.wrapping_offset(panel as isize * args.b_panel_stride as isize),
-        };
+        let tile =
+            Tile { args, rows, row, column, columns: (args.size().1 - column).min(shape.panels * LANES) };
         // SAFETY: `len` rows and `columns` columns from (row, column) exist; `rows` has `len` pointers.
         unsafe { shape.tiles[len - 1](&tile) };
         panel += shape.panels;

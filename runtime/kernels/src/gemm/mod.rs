@@ -17,8 +17,10 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod block;
+pub(crate) mod block;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod row;
 mod tile;
 
 use crate::Kernel;

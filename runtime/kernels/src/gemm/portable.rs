@@ -2,6 +2,7 @@
 
 use super::block::{Shape, multiply};
 use super::tile::{Tile, run};
+use crate::args::GemmArgs;
 use crate::simd::Portable;
 
 unsafe fn tile<const MR: usize, const NP: usize>(tile: &Tile) {
@@ -10,7 +11,7 @@ unsafe fn tile<const MR: usize, const NP: usize>(tile: &Tile) {
 }
 
 /// Twelve accumulators of four lanes fill the sixteen registers of the smallest target.
-const SHAPES: &[Shape] = &[Shape { panels: 1, tiles: &[tile::<1, 1>, tile::<2, 1>, tile::<3, 1>] }];
+const SHAPES: &[Shape<GemmArgs>] = &[Shape { panels: 1, tiles: &[tile::<1, 1>, tile::<2, 1>, tile::<3, 1>] }];
 
 kernel_rows! { Portable;
     f32_gemm_3x16_portable: "f32_gemm" v1 (3, 16) => |args| multiply(args, SHAPES);

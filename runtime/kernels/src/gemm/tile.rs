@@ -1,33 +1,34 @@
 //! One tile: MR rows by NP panels of C, held in registers over the whole of K.
 
+use super::block::{self, Product};
 use crate::args::{ACCUM, BIAS, CLAMP, GemmArgs, RESIDUAL, SCALE, word_f32};
 use crate::simd::{F32x16, LANES};
 
-/// A tile's place in the product.
-pub(super) struct Tile<'a> {
-    /// The whole product.
-    pub(super) args: &'a GemmArgs,
-    /// Pointers to the tile's rows of A, tap 0.
-    pub(super) rows: *const *const f32,
-    /// First row.
-    pub(super) row: usize,
-    /// First column.
-    pub(super) column: usize,
-    /// Columns that exist, at most 16 a panel.
-    pub(super) columns: usize,
-    /// First panel of B.
-    pub(super) b: *const f32,
-}
+/// A tile of an `f32_gemm`.
+pub(super) type Tile<'a> = block::Tile<'a, GemmArgs>;
 
-/// Computes a tile of fixed rows and panels.
-pub(super) type TileFn = unsafe fn(&Tile);
+impl Product for GemmArgs {
+    type Element = f32;
+
+    fn size(&self) -> (usize, usize) {
+        (self.m.max(0) as usize, self.n.max(0) as usize)
+    }
+
+    fn panel_len(&self) -> usize {
+        (self.taps.max(0) * self.kc.max(0)) as usize * LANES * size_of::<f32>()
+    }
+
+    fn row_pointers(&self) -> *const *const f32 {
+        self.rows
+    }
+
+    fn row(&self, r: usize) -> *const f32 {
+        self.a.wrapping_offset(r as isize * self.lda as isize)
+    }
+}
 
 /// Cache lines that a tile prefetches ahead of its use of B, over all its panels.
 const LINES_AHEAD: usize = 64;
-/// The same where a single row streams B from memory.
-const ROW_LINES_AHEAD: usize = 64;
-/// Partial sums per panel of a single row: enough to hide the latency of the multiply-add.
-const PARTS: usize = 4;
 
 impl Tile<'_> {
     /// The pointers to the tile's rows at tap `tap`.
@@ -35,17 +36,34 @@ impl Tile<'_> {
     /// # Safety
     /// The arguments are valid, and the tile has `MR` rows.
     #[inline(always)]
-    unsafe fn rows<const MR: usize>(&self, tap: usize) -> [*const f32; MR] {
+    pub(super) unsafe fn rows<const MR: usize>(&self, tap: usize) -> [*const f32; MR] {
         let table = self.rows.wrapping_offset(tap as isize * self.args.rows_stride as isize);
         // SAFETY: the table holds a pointer per row of the tile.
         core::array::from_fn(|r| unsafe { *table.add(r) })
     }
 
+    /// Element of C in the `r`th row and the first column of the `p`th panel.
+    #[inline(always)]
+    fn c(&self, r: usize, p: usize) -> *mut f32 {
+        let row = (self.row + r) as isize * self.args.ldc as isize;
+        self.args.c.wrapping_offset(row).wrapping_add(self.column + p * LANES)
+    }
+
+    /// The residual at the same place.
+    #[inline(always)]
+    fn residual(&self, r: usize, p: usize) -> *const f32 {
+        let row = (self.row + r) as isize * self.args.ld_residual as isize;
+        self.args.residual.wrapping_offset(row).wrapping_add(self.column + p * LANES)
+    }
+
     /// The tile's panels at row `k` of B.
     #[inline(always)]
-    fn panels<const NP: usize>(&self, k: usize) -> [*const f32; NP] {
-        let stride = self.args.b_panel_stride as isize;
-        core::array::from_fn(|p| self.b.wrapping_offset(p as isize * stride).wrapping_add(k * LANES))
+    pub(super) fn panels<const NP: usize>(&self, k: usize) -> [*const f32; NP] {
+        let first = self.column / LANES;
+        core::array::from_fn(|p| {
+            let panel = (first + p) as isize * self.args.b_panel_stride as isize;
+            self.args.b.wrapping_offset(panel).wrapping_add(k * LANES)
+        })
     }
 }
 
@@ -57,6 +75,12 @@ impl Tile<'_> {
 pub(super) unsafe fn run<V: F32x16, const MR: usize, const NP: usize>(tile: &Tile) {
     let kc = tile.args.kc.max(0) as usize;
     let mut acc = [[V::splat(0.0); NP]; MR];
+    // C is needed last: by then it has come from wherever it lay.
+    for r in 0..MR {
+        for p in 0..NP {
+            V::prefetch(tile.c(r, p));
+        }
+    }
     for tap in 0..tile.args.taps.max(0) as usize {
         // SAFETY: the tile has MR rows of kc elements a tap.
         let rows = unsafe { tile.rows::<MR>(tap) };
@@ -70,44 +94,12 @@ pub(super) unsafe fn run<V: F32x16, const MR: usize, const NP: usize>(tile: &Til
     unsafe { finish(tile, &acc) }
 }
 
-/// The body of the tile functions of one row: the sum in `PARTS` interleaved parts, so that few
-/// panels, which memory delivers faster than many, suffice to keep the multipliers busy.
-///
-/// # Safety
-/// The tile's row and columns exist and the arguments are valid.
-#[inline(always)]
-pub(super) unsafe fn run_row<V: F32x16, const NP: usize>(tile: &Tile) {
-    let kc = tile.args.kc.max(0) as usize;
-    let mut parts = [[[V::splat(0.0); NP]; 1]; PARTS];
-    for tap in 0..tile.args.taps.max(0) as usize {
-        // SAFETY: the tile has one row of kc elements a tap.
-        let row = unsafe { tile.rows::<1>(tap) };
-        let panels = tile.panels::<NP>(tap * kc);
-        let mut k = 0;
-        while k + PARTS <= kc {
-            for (i, part) in parts.iter_mut().enumerate() {
-                // SAFETY: k + i < kc.
-                unsafe { step::<V, 1, NP>(part, row, panels, k + i, ROW_LINES_AHEAD / NP) };
-            }
-            k += PARTS;
-        }
-        for k in k..kc {
-            // SAFETY: k < kc.
-            unsafe { step::<V, 1, NP>(&mut parts[0], row, panels, k, ROW_LINES_AHEAD / NP) };
-        }
-    }
-    let [[a], [b], [c], [d]] = parts;
-    let acc: [[V; NP]; 1] = [core::array::from_fn(|p| (a[p] + b[p]) + (c[p] + d[p]))];
-    // SAFETY: the tile's row and columns exist.
-    unsafe { finish(tile, &acc) }
-}
-
 /// Adds the products of one element of K.
 ///
 /// # Safety
 /// Each row is good for `k + 1` elements, each panel for `k + 1` rows.
 #[inline(always)]
-unsafe fn step<V: F32x16, const MR: usize, const NP: usize>(
+pub(super) unsafe fn step<V: F32x16, const MR: usize, const NP: usize>(
     acc: &mut [[V; NP]; MR],
     rows: [*const f32; MR],
     panels: [*const f32; NP],
@@ -134,7 +126,7 @@ unsafe fn step<V: F32x16, const MR: usize, const NP: usize>(
 /// # Safety
 /// The tile's rows and columns exist.
 #[inline(always)]
-unsafe fn finish<V: F32x16, const MR: usize, const NP: usize>(tile: &Tile, acc: &[[V; NP]; MR]) {
+pub(super) unsafe fn finish<V: F32x16, const MR: usize, const NP: usize>(tile: &Tile, acc: &[[V; NP]; MR]) {
     let args = tile.args;
     let has = |flag| args.flags & flag != 0;
     let (lo, hi) = (V::splat(word_f32(args.lo)), V::splat(word_f32(args.hi)));
@@ -146,8 +138,7 @@ unsafe fn finish<V: F32x16, const MR: usize, const NP: usize>(tile: &Tile, acc: 
         };
         let (scale, bias) = (per_column(SCALE, args.scale, 1.0), per_column(BIAS, args.bias, 0.0));
         for (r, sums) in acc.iter().enumerate() {
-            let at = |stride: i64| (tile.row + r) as isize * stride as isize + column as isize;
-            let c = args.c.wrapping_offset(at(args.ldc));
+            let c = tile.c(r, p);
             let mut sum = sums[p];
             // SAFETY: row and columns exist in C and, where flagged, in the residual.
             unsafe {
@@ -161,7 +152,7 @@ unsafe fn finish<V: F32x16, const MR: usize, const NP: usize>(tile: &Tile, acc: 
                     sum = sum + bias;
                 }
                 if has(RESIDUAL) {
-                    sum = sum + V::load_up_to(args.residual.wrapping_offset(at(args.ld_residual)), len);
+                    sum = sum + V::load_up_to(tile.residual(r, p), len);
                 }
                 if has(CLAMP) {
                     sum = hi.min(lo.max(sum));

@@ -1,4 +1,4 @@
-//! Operators over rows: softmax and normalization.
+//! Operators over rows: softmax, normalization, reductions.
 //!
 //! `f32_softmax` v1, [`SoftmaxArgs`](crate::args::SoftmaxArgs), in place allowed: with
 //! `t = src * scale + mask` over the row's valid columns, softmax is `e^(t - max t) / Σ e^(t - max t)`,
@@ -9,6 +9,9 @@
 //! `(x - mean) / sqrt(var + eps) * gamma + beta`, variance in a second pass; RMS norm is
 //! `x / sqrt(mean x² + eps) * gamma + beta`.
 //!
+//! `f32_reduce_sum`, `f32_reduce_max`, `f32_reduce_min` v1, [`ReduceArgs`](crate::args::ReduceArgs):
+//! one result per row; of an empty row 0, -inf, inf. A NaN in a row is its result.
+//!
 //! Sums have 16 partial sums or more, in an order that depends on the row's length only.
 
 #[cfg(target_arch = "x86_64")]
@@ -17,6 +20,7 @@ mod avx2;
 mod avx512;
 mod norm;
 mod portable;
+mod reduce;
 mod softmax;
 
 use crate::Kernel;

@@ -1,10 +1,8 @@
 //! Layer and RMS normalization.
 
+use super::reduce::total;
 use crate::args::{NormArgs, word_f32};
 use crate::simd::{F32x16, LANES};
-
-/// Vectors of partial sums: enough to hide the latency of an addition.
-const PARTS: usize = 4;
 
 /// Normalizes all rows.
 ///
@@ -32,31 +30,6 @@ pub(super) unsafe fn norm<V: F32x16>(args: &NormArgs) {
             }
         }
     }
-}
-
-/// The sum of `f` over a row.
-///
-/// # Safety
-/// The row has `n` columns.
-#[inline(always)]
-unsafe fn total<V: F32x16>(row: *const f32, n: usize, f: impl Fn(V) -> V) -> f32 {
-    let mut sums = [V::splat(0.0); PARTS];
-    let mut at = 0;
-    while at + PARTS * LANES <= n {
-        for (i, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: 64 columns from `at` exist.
-            *sum = *sum + f(unsafe { V::load(row.add(at + i * LANES)) });
-        }
-        at += PARTS * LANES;
-    }
-    while at < n {
-        // SAFETY: n - at columns from `at` exist.
-        let y = f(unsafe { V::load_up_to(row.add(at), n - at) });
-        sums[0] = sums[0] + V::select(V::lanes_below(n - at), y, V::splat(0.0));
-        at += LANES;
-    }
-    let [a, b, c, d] = sums;
-    ((a + b) + (c + d)).sum()
 }
 
 /// Writes one normalized row.

@@ -61,7 +61,7 @@ unsafe fn scaled<V: F32x16>(
             greatest = greatest.max(t);
         }
     }
-    V::splat(greatest.max_lane())
+    V::splat(greatest.greatest_lane())
 }
 
 /// Turns a row of `t` into its softmax.

@@ -156,10 +156,28 @@ pub(crate) trait F32x16:
         fold(self.to_array(), |a, b| a + b)
     }
 
-    /// The greatest lane; NaN lanes may be passed over.
+    /// The greater of each pair of lanes, NaN if either is.
     #[inline(always)]
-    fn max_lane(self) -> f32 {
-        fold(self.to_array(), f32::max)
+    fn greater(self, other: Self) -> Self {
+        Self::select(self.eq(self), self.max(other), self)
+    }
+
+    /// The lesser of each pair of lanes, NaN if either is.
+    #[inline(always)]
+    fn less(self, other: Self) -> Self {
+        Self::select(self.eq(self), self.min(other), self)
+    }
+
+    /// The greatest lane, NaN if any is.
+    #[inline(always)]
+    fn greatest_lane(self) -> f32 {
+        fold(self.to_array(), |a, b| if a > b || a.is_nan() { a } else { b })
+    }
+
+    /// The least lane, NaN if any is.
+    #[inline(always)]
+    fn least_lane(self) -> f32 {
+        fold(self.to_array(), |a, b| if a < b || a.is_nan() { a } else { b })
     }
 }
 

@@ -262,13 +262,24 @@ fn check_binary<T: Copy + PartialOrd + core::fmt::Debug>(
 ) {
     let (a, b): (Vec<T>, Vec<T>) = pairs.iter().copied().unzip();
     let (a, b) = (Guarded::new(&a), Guarded::new(&b));
-    let dst = Guarded::new(b.get());
+    let apart = Guarded::new(b.get());
     let n = pairs.len() as i64;
-    call(kernel, &BinaryArgs { dst: dst.ptr().cast(), a: a.ptr().cast(), b: b.ptr().cast(), n });
-    for (&got, &(a, b)) in dst.get().iter().zip(pairs) {
+    // In place comes last: it replaces its operand.
+    for dst in [&apart, &a] {
+        call(kernel, &BinaryArgs { dst: dst.ptr().cast(), a: a.ptr().cast(), b: b.ptr().cast(), n });
+    }
+    for (&got, &in_place) in apart.get().iter().zip(a.get()) {
+        assert!(equal(got, in_place), "{} in place: {in_place:?} instead of {got:?}", kernel.name);
+    }
+    for (&got, &(a, b)) in apart.get().iter().zip(pairs) {
         let want = exact(a, b);
         let same =
             got == want || near(got, want) || got.partial_cmp(&got).or(want.partial_cmp(&want)).is_none();
         assert!(same, "{}({a:?}, {b:?}) = {got:?}, expected {want:?}", kernel.name);
     }
+}
+
+/// Whether two values are equal or neither is a number.
+fn equal<T: PartialOrd>(a: T, b: T) -> bool {
+    a == b || a.partial_cmp(&a).is_none() && b.partial_cmp(&b).is_none()
 }

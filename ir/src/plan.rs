@@ -1,7 +1,9 @@
 //! What lowering hands to code generation: the plan without code, its kernels and constants.
+//!
+//! The plan's own types live in nnc-tensor, where compiler and runtime share them.
 
-use nnc_ir::tile::Kernel;
-use nnc_ir::{DType, Dim, Tensor, ValueId};
+use crate::Tensor;
+use crate::tile::Kernel;
 use nnc_tensor::plan::Plan;
 
 /// One axis of a packed operand.
@@ -51,25 +53,6 @@ impl Packing {
             Packing::Taps { taps, channels } => Some(taps * channels),
         }
     }
-}
-
-/// A constant that a kernel reads in a form of its own.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Constant {
-    /// A value, packed.
-    Packed {
-        /// The constant.
-        value: ValueId,
-        /// Form.
-        packing: Packing,
-    },
-    /// Zeros: what convolutions read in the padding.
-    Zeros {
-        /// Element type.
-        dtype: DType,
-        /// Elements.
-        len: Dim,
-    },
 }
 
 /// Bytes of the weights section, in order.

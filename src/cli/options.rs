@@ -1,0 +1,23 @@
+//! Options of compilation as they are written on the command line; `config` makes sense of them.
+
+use clap::Args;
+
+/// What to compile, and how.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct CompileOptions {
+    /// What to compile for: native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64, riscv64, riscv64+v.
+    #[arg(long, default_value = "native", value_name = "NAME", help_heading = "Compilation")]
+    pub(crate) target: String,
+    /// 0: no fusion, portable schedules; 2: all of it.
+    #[arg(short = 'O', value_name = "LEVEL", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3), help_heading = "Compilation")]
+    pub(crate) level: u8,
+    /// Stop after so many rewrites, to find the one that goes wrong.
+    #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true, help_heading = "Compilation")]
+    pub(crate) fuel: u64,
+    /// Fix a dimension (batch=8) or bound it (seq=1..512); may be given several times.
+    #[arg(long = "dim", value_name = "NAME=SIZE", help_heading = "Compilation")]
+    pub(crate) dims: Vec<String>,
+    /// Values to compute in place of the model's outputs.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Compilation")]
+    pub(crate) outputs: Vec<String>,
+}

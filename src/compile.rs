@@ -1,0 +1,93 @@
+//! From a graph to an artifact.
+
+use nnc_codegen::artifact::{self, WriteError};
+use nnc_codegen::cpu::{CodegenError, CpuTarget};
+use nnc_ir::{Graph, OpError};
+use nnc_passes::{LowerError, Report, Target};
+use nnc_runtime::ArtifactInfo;
+use std::path::Path;
+
+/// What to compile for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Name of the CPU target; `native` is this machine.
+    pub target: String,
+    /// Run the optimizing passes.
+    pub optimize: bool,
+    /// Stop after so many rewrites.
+    pub fuel: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { target: "native".into(), optimize: true, fuel: u64::MAX }
+    }
+}
+
+/// Why a graph was not compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The target is unknown or not built in.
+    #[error(transparent)]
+    Target(#[from] CodegenError),
+    /// A pass failed: a bug of nnc.
+    #[error("internal error in an optimization: {0}")]
+    Pass(OpError),
+    /// An operator has no code.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+    /// The artifact could not be made or written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// What a compilation made.
+#[derive(Debug)]
+pub struct Compiled {
+    /// Kernels.
+    pub n_kernels: usize,
+    /// Steps of the plan.
+    pub n_steps: usize,
+    /// Bytes of weights.
+    pub weights: u64,
+    /// Bytes of machine code.
+    pub code: u64,
+    /// Name of the target.
+    pub target: String,
+    /// What the passes did.
+    pub report: Report,
+}
+
+/// Runs the passes.
+pub fn optimize(graph: &Graph, options: &Options, report: &mut Report) -> Result<Graph, CompileError> {
+    let target = Target { channels_last: options.optimize, optimize: options.optimize };
+    nnc_passes::optimize(graph, &target, report, &mut |_, _| ()).map_err(CompileError::Pass)
+}
+
+/// Lowers an optimized graph and writes the artifact.
+pub fn emit(graph: &Graph, options: &Options, path: &Path) -> Result<Compiled, CompileError> {
+    let target = CpuTarget::parse(&options.target)?;
+    let program = nnc_passes::lower(graph)?;
+    let info = ArtifactInfo {
+        model: graph.name.clone(),
+        precision: "f32".into(),
+        writer: env!("CARGO_PKG_VERSION").into(),
+        ..ArtifactInfo::default()
+    };
+    let sizes = artifact::write(&program, target, info, path)?;
+    Ok(Compiled {
+        n_kernels: program.kernels.len(),
+        n_steps: program.plan.steps.len(),
+        weights: sizes.weights,
+        code: sizes.code,
+        target: target.to_string(),
+        report: Report::default(),
+    })
+}
+
+/// Optimizes a graph and writes its artifact.
+pub fn compile(graph: &Graph, options: &Options, path: &Path) -> Result<Compiled, CompileError> {
+    let mut report = Report { fuel: options.fuel, ..Report::default() };
+    let optimized = optimize(graph, options, &mut report)?;
+    Ok(Compiled { report, ..emit(&optimized, options, path)? })
+}
