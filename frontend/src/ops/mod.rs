@@ -17,11 +17,15 @@ mod quantize;
 mod random;
 mod recurrent;
 mod reduce;
+mod regions;
 mod resize;
 mod routine;
+mod sampling;
 mod sequence;
 mod shape;
+mod signal;
 mod source;
+mod training;
 mod trees;
 mod unary;
 
@@ -89,11 +93,15 @@ static FAMILIES: &[&[OnnxOp]] = &[
     random::ROWS,
     recurrent::ROWS,
     reduce::ROWS,
+    regions::ROWS,
     resize::ROWS,
     routine::ROWS,
+    sampling::ROWS,
     sequence::ROWS,
     shape::ROWS,
+    signal::ROWS,
     source::ROWS,
+    training::ROWS,
     trees::ROWS,
     unary::SCALAR,
     unary::ROWS,

@@ -517,10 +517,15 @@ fn kernel(cx: &mut Cx, d: ValueId, style: &Style) -> Lowered<ValueId> {
         let triangle = cx.affine(d, -1.0, 1.0)?;
         return cx.with_const(ScalarOp::Max, triangle, 0.0);
     }
-    let a = style.cubic_a;
+    cubic(cx, d, style.cubic_a)
+}
+
+/// Keys' cubic convolution kernel at a distance.
+pub(super) fn cubic(cx: &mut Cx, d: ValueId, a: f64) -> Lowered<ValueId> {
+    let dtype = cx.dtype(d);
     let near = polynomial(cx, d, &[a + 2.0, -(a + 3.0), 0.0, 1.0])?;
     let far = polynomial(cx, d, &[a, -5.0 * a, 8.0 * a, -4.0 * a])?;
-    let zero = cx.scalar(DType::F64, 0.0)?;
+    let zero = cx.scalar(dtype, 0.0)?;
     let close = cx.with_const(ScalarOp::Le, d, 1.0)?;
     let within = cx.with_const(ScalarOp::Lt, d, 2.0)?;
     let far = cx.select(within, far, zero)?;

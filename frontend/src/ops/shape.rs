@@ -9,7 +9,7 @@ pub(super) const ROWS: &[OnnxOp] = &[
     onnx(
         "Dropout",
         &[1, 6, 7, 10, 12, 13, 22],
-        "the input itself; random only in training, which is refused",
+        "the input itself; in training a random part of it, scaled up",
         dropout,
     ),
     onnx("Expand", &[8, 13], "broadcast against a shape", |cx| {
@@ -79,39 +79,50 @@ fn clamped(at: i64, rank: usize) -> usize {
 
 fn dropout(cx: &mut Cx) -> Lowered {
     let x = cx.required(0)?;
-    cx.attrs.int("seed")?;
     cx.attrs.float("ratio")?;
-    let training = match cx.version {
+    if cx.version < 7 {
         // Training was the default once; every file in use means inference all the same.
-        1 | 6 => {
-            cx.attrs.int("is_test")?;
-            false
+        cx.attrs.int("is_test")?;
+    }
+    let mode = if cx.version < 12 { None } else { cx.input(2)? };
+    let known = mode.and_then(|m| cx.constant_of(m)).map(|t| t.to_ints().iter().any(|v| *v != 0));
+    match (mode, known) {
+        (None, _) | (_, Some(false)) => {
+            cx.attrs.int("seed")?;
+            cx.output(0, x);
+            if cx.wants(1) {
+                let dtype = if cx.version < 10 { cx.dtype(x) } else { DType::Bool };
+                let shape = cx.shape(x);
+                let mask = cx.splat(dtype, 1.0, &shape)?;
+                cx.output(1, mask);
+            }
+            Ok(())
         }
-        7 | 10 => false,
-        _ => match cx.input(2)? {
-            Some(mode) => match cx.constant_of(mode) {
-                Some(t) => t.to_ints().iter().any(|v| *v != 0),
-                None => unsupported!("input 2 (training_mode) must be constant"),
-            },
-            None => false,
-        },
+        (Some(mode), _) => training_dropout(cx, x, mode),
+    }
+}
+
+/// `x * mask / (1 - ratio)` with a random mask where the mode says training, else x.
+fn training_dropout(cx: &mut Cx, x: ValueId, mode: ValueId) -> Lowered {
+    let (shape, dtype) = (cx.shape(x), cx.dtype(x));
+    let ratio = match cx.input(1)? {
+        Some(r) => cx.reshape(r, &[])?,
+        None => cx.scalar(DType::F32, 0.5)?,
     };
-    if training {
-        let ratio = match cx.const_numbers(1)? {
-            Some(r) => r.first().copied().unwrap_or(0.5),
-            None => 0.5,
-        };
-        if ratio != 0.0 {
-            unsupported!("dropout in training is random; only inference is supported");
-        }
-    }
-    cx.output(0, x);
-    if cx.wants(1) {
-        let dtype = if cx.version < 10 { cx.dtype(x) } else { DType::Bool };
-        let shape = cx.shape(x);
-        let mask = cx.splat(dtype, 1.0, &shape)?;
-        cx.output(1, mask);
-    }
+    let params = super::routine::params(cx, &["seed"])?;
+    let ty = nnc_ir::Type::tensor(DType::Bool, shape.clone());
+    let drawn = super::routine::call(cx, "dropout_mask", params, vec![ty], &[Some(x), Some(ratio)])?[0];
+    let mode = cx.reshape(mode, &[])?;
+    let all = cx.splat(DType::Bool, 1.0, &shape)?;
+    let mask = cx.select(mode, drawn, all)?;
+    let ratio = cx.cast(ratio, dtype)?;
+    let (zero, one) = (cx.scalar(dtype, 0.0)?, cx.scalar(dtype, 1.0)?);
+    let kept = cx.binary(ScalarOp::Sub, one, ratio)?;
+    let kept = cx.select(mode, kept, one)?;
+    let scaled = cx.binary(ScalarOp::Div, x, kept)?;
+    let y = cx.select(mask, scaled, zero)?;
+    cx.output(0, y);
+    cx.output(1, mask);
     Ok(())
 }
 
