@@ -35,7 +35,8 @@ impl Config {
         if !raw.outputs.is_empty() {
             import.outputs = Some(raw.outputs.clone());
         }
-        let compile = Options { target: raw.target.clone(), optimize: raw.level > 0, fuel: raw.fuel };
+        let optimize = raw.level > 0;
+        let compile = Options { target: raw.target.clone(), optimize, fuel: raw.fuel, ..Options::default() };
         Ok(Config { import, compile })
     }
 
