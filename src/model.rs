@@ -77,7 +77,11 @@ pub fn graph(path: &Path, model: &Model, options: &ImportOptions) -> Result<Grap
 /// The graph of a file: ONNX, or the text form where the name ends in `.nnir`, its large constants in
 /// a file of the same name with `.data` after it. Options apply to ONNX alone.
 pub fn import(path: &Path, options: &ImportOptions) -> Result<Graph, ModelError> {
-    if path.extension().is_some_and(|e| e == "nnir") { read_text(path) } else { graph(path, &read(path)?, options) }
+    if path.extension().is_some_and(|e| e == "nnir") {
+        read_text(path)
+    } else {
+        graph(path, &read(path)?, options)
+    }
 }
 
 fn read_text(path: &Path) -> Result<Graph, ModelError> {

@@ -107,7 +107,8 @@ fn print(facts: &Facts, config: &Config) {
     }
     let free = if facts.dynamic.is_empty() { "none" } else { &facts.dynamic.join(", ") };
     say!("  dynamic  {free}");
-    let note = if facts.dynamic.is_empty() { "" } else { " (dynamic sizes taken as 1 unless given by --dim)" };
+    let note =
+        if facts.dynamic.is_empty() { "" } else { " (dynamic sizes taken as 1 unless given by --dim)" };
     say!("  memory   {} weights, {} activations{note}", bytes(facts.weights), bytes(facts.arena));
     say!("  kernels  {}, f32, {}", facts.kernels, config.compile.target);
 }
@@ -123,9 +124,7 @@ fn to_json(args: &CheckArgs, outcome: &Result<Facts, Vec<Problem>>) -> serde_jso
             "activation_bytes": f.arena, "kernels": f.kernels,
         }),
         Err(problems) => {
-            let problem = |p: &Problem| {
-                json!({ "node": p.node, "domain": p.domain, "operator": p.op, "version": p.version, "reason": p.reason })
-            };
+            let problem = |p: &Problem| json!({ "node": p.node, "domain": p.domain, "operator": p.op, "version": p.version, "reason": p.reason });
             json!({
                 "model": args.model.display().to_string(), "supported": false,
                 "problems": problems.iter().map(problem).collect::<Vec<_>>(),

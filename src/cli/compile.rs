@@ -153,7 +153,13 @@ fn report(args: &CompileArgs, model: Option<&Model>, s: &Summary, begin: Instant
     say!("  optimized  {n_nodes} → {} kernels{list}", s.n_kernels);
     say!(
         "  wrote      {}   {} weights, {} code, peak memory {}, {}, {}, {}",
-        s.output.display(), bytes(s.weights), bytes(s.code), bytes(s.peak), s.precision, s.target, seconds(time)
+        s.output.display(),
+        bytes(s.weights),
+        bytes(s.code),
+        bytes(s.peak),
+        s.precision,
+        s.target,
+        seconds(time)
     );
 }
 

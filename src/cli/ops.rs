@@ -39,14 +39,22 @@ pub(crate) fn run(args: &OpsArgs) -> Result<ExitCode, Failure> {
     if args.json {
         for r in &rows {
             let (domain, op, versions) = (r.domain, r.op, &r.versions);
-            say!("{}", json!({ "domain": domain, "operator": op, "versions": versions, "doc": r.doc, "supported": !args.missing }));
+            say!(
+                "{}",
+                json!({ "domain": domain, "operator": op, "versions": versions, "doc": r.doc, "supported": !args.missing })
+            );
         }
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = comfy_table::Table::new();
-    let preset = if args.markdown { comfy_table::presets::ASCII_MARKDOWN } else { comfy_table::presets::NOTHING };
+    let preset =
+        if args.markdown { comfy_table::presets::ASCII_MARKDOWN } else { comfy_table::presets::NOTHING };
     table.load_preset(preset);
-    let wide = if args.missing { vec!["domain", "operator", "versions"] } else { vec!["domain", "operator", "versions", "notes"] };
+    let wide = if args.missing {
+        vec!["domain", "operator", "versions"]
+    } else {
+        vec!["domain", "operator", "versions", "notes"]
+    };
     table.set_header(&wide);
     for r in &rows {
         let versions: Vec<String> = r.versions.iter().map(i64::to_string).collect();

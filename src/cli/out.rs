@@ -13,7 +13,8 @@ pub(crate) use say;
 /// Writes a line and hands it on at once.
 pub(crate) fn line(text: &str) {
     let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+    let written =
+        out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
     match written {
         Ok(()) => {}
         Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
@@ -68,9 +69,10 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 /// Refuses to put a file in the place of a device or folder.
 pub(crate) fn replaceable(path: &Path) -> Result<(), Failure> {
     match std::fs::metadata(path) {
-        Ok(kind) if !kind.is_file() => {
-            Err(Failure::user(format!("cannot write \"{}\": it exists and is no regular file", path.display())))
-        }
+        Ok(kind) if !kind.is_file() => Err(Failure::user(format!(
+            "cannot write \"{}\": it exists and is no regular file",
+            path.display()
+        ))),
         _ => Ok(()),
     }
 }

@@ -67,14 +67,19 @@ pub(crate) fn load(path: &Path, port: &Port, options: &PictureOptions) -> Result
         let v = f64::from(pixels[(y * width + x) * c + ch]);
         match is_bytes {
             true => v,
-            false => (v * f64::from(options.image_scale) - at(&options.image_mean, ch)) / at(&options.image_std, ch),
+            false => {
+                (v * f64::from(options.image_scale) - at(&options.image_mean, ch))
+                    / at(&options.image_std, ch)
+            }
         }
     };
     let mut values = Vec::with_capacity(pixels.len());
     if layout.channels_last {
-        (0..height).for_each(|y| (0..width).for_each(|x| (0..c).for_each(|ch| values.push(number(y, x, ch)))));
+        (0..height)
+            .for_each(|y| (0..width).for_each(|x| (0..c).for_each(|ch| values.push(number(y, x, ch)))));
     } else {
-        (0..c).for_each(|ch| (0..height).for_each(|y| (0..width).for_each(|x| values.push(number(y, x, ch)))));
+        (0..c)
+            .for_each(|ch| (0..height).for_each(|y| (0..width).for_each(|x| values.push(number(y, x, ch)))));
     }
     let mut shape = if layout.channels_last { vec![height, width, c] } else { vec![c, height, width] };
     match port.shape.len() {

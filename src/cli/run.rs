@@ -102,7 +102,10 @@ fn save(path: &Path, ports: &[Port], values: &[Value]) -> Result<(), Failure> {
     for (port, value) in ports.iter().zip(values) {
         let Some(t) = value.tensor() else {
             let what = type_of(port);
-            return Err(Failure::user(format!("output \"{}\" is {what}, which no .npz file holds", port.name)));
+            return Err(Failure::user(format!(
+                "output \"{}\" is {what}, which no .npz file holds",
+                port.name
+            )));
         };
         tensors.push((port.name.clone(), t.clone()));
     }
@@ -110,7 +113,14 @@ fn save(path: &Path, ports: &[Port], values: &[Value]) -> Result<(), Failure> {
     write_file(path, &archive)
 }
 
-fn print(args: &RunArgs, ports: &[Port], values: &[Value], labels: &[String], is_perception: bool, time: f64) {
+fn print(
+    args: &RunArgs,
+    ports: &[Port],
+    values: &[Value],
+    labels: &[String],
+    is_perception: bool,
+    time: f64,
+) {
     let wants_top = args.top.is_some() || args.labels.is_some() || is_perception;
     for (i, (port, value)) in ports.iter().zip(values).enumerate() {
         match value.tensor().filter(|t| wants_top && i == 0 && is_scores(t)) {
@@ -131,7 +141,11 @@ fn is_scores(t: &Tensor) -> bool {
 fn summary(value: &Value) -> String {
     let Some(t) = value.tensor().filter(|t| !t.is_empty()) else { return String::new() };
     let text: Vec<String> = if t.strings().is_empty() {
-        t.to_f64s().iter().take(6).map(|x| format!("{x:.6}").trim_end_matches('0').trim_end_matches('.').to_owned()).collect()
+        t.to_f64s()
+            .iter()
+            .take(6)
+            .map(|x| format!("{x:.6}").trim_end_matches('0').trim_end_matches('.').to_owned())
+            .collect()
     } else {
         t.strings().iter().take(6).map(|s| format!("\"{}\"", String::from_utf8_lossy(s))).collect()
     };
@@ -149,7 +163,9 @@ fn summary(value: &Value) -> String {
 fn print_json(session: &Session, ports: &[Port], values: &[Value], time: f64) {
     let data = |v: &Value| match v.tensor() {
         Some(t) if t.strings().is_empty() => json!(t.to_f64s()),
-        Some(t) => json!(t.strings().iter().map(|s| String::from_utf8_lossy(s).into_owned()).collect::<Vec<_>>()),
+        Some(t) => {
+            json!(t.strings().iter().map(|s| String::from_utf8_lossy(s).into_owned()).collect::<Vec<_>>())
+        }
         None => json!(null),
     };
     let outputs: Vec<serde_json::Value> = ports

@@ -26,11 +26,15 @@ pub(crate) fn load(path: &Path, port: &Port) -> Result<Tensor, Failure> {
     let fits = rank > 0 && port.shape[..rank - 1].iter().all(|d| d.as_len().is_none_or(|n| n == 1));
     if !fits {
         let name = &port.name;
-        return Err(Failure::user(format!("input \"{name}\" has no place for a sound: expected [n] or [1, n]")));
+        return Err(Failure::user(format!(
+            "input \"{name}\" has no place for a sound: expected [n] or [1, n]"
+        )));
     }
     eprintln!(
         "  input \"{}\": {} samples at {} Hz, from {channels} channels",
-        port.name, mono.len(), spec.sample_rate
+        port.name,
+        mono.len(),
+        spec.sample_rate
     );
     let mut shape = vec![1; rank - 1];
     shape.push(mono.len());

@@ -88,7 +88,8 @@ fn check_shape(port: &Port, value: &Value) -> Result<(), Failure> {
 /// Splits at the first `=`, unless the name before it is no input and the whole is a file.
 fn split<'a>(text: &'a str, ports: &[Port]) -> (Option<&'a str>, &'a str) {
     // A name may hold "=" itself: the longest input name that fits is meant.
-    let named = ports.iter().filter(|p| text.strip_prefix(p.name.as_str()).is_some_and(|r| r.starts_with('=')));
+    let named =
+        ports.iter().filter(|p| text.strip_prefix(p.name.as_str()).is_some_and(|r| r.starts_with('=')));
     if let Some(port) = named.max_by_key(|p| p.name.len()) {
         let (name, rest) = text.split_at(port.name.len());
         return (Some(name), &rest[1..]);
@@ -160,9 +161,7 @@ fn from_archive(path: &Path, port: &Port) -> Result<Tensor, Failure> {
     match arrays.iter().position(|(name, _)| *name == port.name) {
         Some(at) => Ok(arrays.swap_remove(at).1),
         None if arrays.len() == 1 => Ok(arrays.swap_remove(0).1),
-        None => {
-            Err(Failure::user(format!("\"{}\" holds no array \"{}\"", path.display(), port.name)))
-        }
+        None => Err(Failure::user(format!("\"{}\" holds no array \"{}\"", path.display(), port.name))),
     }
 }
 

@@ -12,9 +12,17 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
 /// `512MB`, `2GB`, `1GiB`; without a unit, bytes.
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let units = [
-        ("KiB", 1024.0), ("MiB", 1048576.0), ("GiB", 1073741824.0),
-        ("KB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12),
-        ("K", 1e3), ("M", 1e6), ("G", 1e9), ("B", 1.0),
+        ("KiB", 1024.0),
+        ("MiB", 1048576.0),
+        ("GiB", 1073741824.0),
+        ("KB", 1e3),
+        ("MB", 1e6),
+        ("GB", 1e9),
+        ("TB", 1e12),
+        ("K", 1e3),
+        ("M", 1e6),
+        ("G", 1e9),
+        ("B", 1.0),
     ];
     let n = scaled(text, &units).ok_or("expected a number of bytes such as 512MB or 2GiB")?;
     if (0.0..9e18).contains(&n) { Ok(n as u64) } else { Err("the number of bytes is out of range".into()) }
