@@ -1,5 +1,6 @@
 //! The command line: one file a verb.
 
+mod bench;
 mod case;
 mod check;
 mod compare;
@@ -13,6 +14,7 @@ mod memory;
 mod ops;
 mod options;
 mod out;
+mod peers;
 mod picture;
 mod run;
 mod sound;
@@ -38,6 +40,8 @@ enum Verb {
     Compile(compile::CompileArgs),
     /// Run a model once.
     Run(run::RunArgs),
+    /// Measure latency, throughput and memory.
+    Bench(bench::BenchArgs),
     /// Say what stands in a model's way.
     Check(check::CheckArgs),
     /// Run models against expected outputs.
@@ -64,6 +68,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     match &cli.verb {
         Some(Verb::Compile(args)) => compile::run(args),
         Some(Verb::Run(args)) => run::run(args),
+        Some(Verb::Bench(args)) => bench::run(args),
         Some(Verb::Check(args)) => check::run(args),
         Some(Verb::Verify(args)) => verify::run(args),
         Some(Verb::Ops(args)) => ops::run(args),
