@@ -77,7 +77,8 @@ impl<'m> Importer<'m> {
         let Some(asked) = &options.outputs else {
             return graph.outputs.iter().map(|o| o.name.as_str()).collect();
         };
-        let mut names: BTreeSet<&str> = graph.nodes.iter().flat_map(|n| &n.outputs).map(String::as_str).collect();
+        let mut names: BTreeSet<&str> =
+            graph.nodes.iter().flat_map(|n| &n.outputs).map(String::as_str).collect();
         names.extend(graph.inputs.iter().map(|i| i.name.as_str()));
         names.extend(graph.initializers.iter().map(|i| i.name.as_str()));
         let mut found = Vec::new();

@@ -42,7 +42,12 @@ pub(super) const ROWS: &[OnnxOp] = &[
         cx.done(y)
     }),
     ml("Imputer", &[1], "a marked value, or NaN, replaced column by column", imputer),
-    ml("LinearClassifier", &[1], "the class with the highest linear score, and all scores", linear_classifier),
+    ml(
+        "LinearClassifier",
+        &[1],
+        "the class with the highest linear score, and all scores",
+        linear_classifier,
+    ),
     ml("LinearRegressor", &[1], "linear functions of the columns", |cx| {
         let n = cx.attrs.int_or("targets", 1)?;
         let post = Post::from_attr(cx)?;

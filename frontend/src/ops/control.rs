@@ -11,16 +11,26 @@ use nnc_ir::{Attr, DType, Dim, Tensor, Type, ValueId, attrs};
 
 pub(super) const ROWS: &[OnnxOp] = &[
     onnx("If", &[1, 11, 13, 16, 19, 21, 23, 24, 25], "one of two subgraphs, by a condition", lower_if),
-    onnx("Loop", &[1, 11, 13, 16, 19, 21, 23, 24, 25], "a subgraph repeated by count, by condition, or both", |cx| {
-        let body = cx.graph_attr("body")?;
-        let trip = cx.input(0)?.map(|v| cx.reshape(v, &[])).transpose()?;
-        let cond = cx.input(1)?.map(|v| cx.reshape(v, &[])).transpose()?;
-        let carried = (2..cx.n_inputs()).map(|i| cx.value(i)).collect::<Lowered<Vec<_>>>()?;
-        let results = repeat(cx, body, trip, cond, &carried)?;
-        results.into_iter().enumerate().for_each(|(i, v)| cx.output(i, v));
-        Ok(())
-    }),
-    onnx("Scan", &[8, 9, 11, 16, 19, 21, 23, 24, 25], "a subgraph over the elements along axes; version 8 is refused", scan),
+    onnx(
+        "Loop",
+        &[1, 11, 13, 16, 19, 21, 23, 24, 25],
+        "a subgraph repeated by count, by condition, or both",
+        |cx| {
+            let body = cx.graph_attr("body")?;
+            let trip = cx.input(0)?.map(|v| cx.reshape(v, &[])).transpose()?;
+            let cond = cx.input(1)?.map(|v| cx.reshape(v, &[])).transpose()?;
+            let carried = (2..cx.n_inputs()).map(|i| cx.value(i)).collect::<Lowered<Vec<_>>>()?;
+            let results = repeat(cx, body, trip, cond, &carried)?;
+            results.into_iter().enumerate().for_each(|(i, v)| cx.output(i, v));
+            Ok(())
+        },
+    ),
+    onnx(
+        "Scan",
+        &[8, 9, 11, 16, 19, 21, 23, 24, 25],
+        "a subgraph over the elements along axes; version 8 is refused",
+        scan,
+    ),
 ];
 
 fn lower_if(cx: &mut Cx) -> Lowered {
@@ -55,7 +65,8 @@ fn choose<'m>(cx: &mut Cx<'_, '_, 'm>, cond: ValueId, branches: [&'m Graph; 2]) 
 
 /// Whether a condition compares a size with 1.
 fn asks_for_one(cx: &mut Cx, cond: ValueId) -> bool {
-    let Some([a, b]) = cx.graph.def_if(cond, "eq").and_then(|n| n.inputs.get(..2)).map(|i| [i[0], i[1]]) else {
+    let Some([a, b]) = cx.graph.def_if(cond, "eq").and_then(|n| n.inputs.get(..2)).map(|i| [i[0], i[1]])
+    else {
         return false;
     };
     let one = |d: Option<Vec<Dim>>| d.is_some_and(|d| d.iter().all(|d| d.is(1)));

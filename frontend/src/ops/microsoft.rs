@@ -1,6 +1,6 @@
 //! Operators of ONNX Runtime's own domain that its tools write.
 
-use super::conv::{centered_value, along};
+use super::conv::{along, centered_value};
 use super::norm::normalized;
 use super::pool::mean_keep;
 use super::quantize::{blocks, dequantized, quantized, requantized};
@@ -62,7 +62,9 @@ pub(super) const ROWS: &[OnnxOp] = &[
         let y = cx.select(negative, low, x)?;
         packed(cx, y, 3)
     }),
-    row("QLinearMul", "product of quantized numbers, quantized again", |cx| qlinear_binary(cx, ScalarOp::Mul)),
+    row("QLinearMul", "product of quantized numbers, quantized again", |cx| {
+        qlinear_binary(cx, ScalarOp::Mul)
+    }),
     row("QLinearSigmoid", "sigmoid of quantized numbers", |cx| {
         let x = unpacked(cx, 0)?;
         let y = cx.unary(ScalarOp::Sigmoid, x)?;

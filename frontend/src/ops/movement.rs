@@ -17,7 +17,12 @@ pub(super) const ROWS: &[OnnxOp] = &[
         cx.done(y)
     }),
     onnx("DepthToSpace", &[1, 11, 13, 28], "channels moved into blocks of pixels", depth_to_space),
-    onnx("Pad", &[1, 2, 11, 13, 18, 19, 21, 23, 24, 25], "padded by a value, edges, reflection or wrapping", pad),
+    onnx(
+        "Pad",
+        &[1, 2, 11, 13, 18, 19, 21, 23, 24, 25],
+        "padded by a value, edges, reflection or wrapping",
+        pad,
+    ),
     onnx("Slice", &[1, 10, 11, 13], "part of some axes, every so many elements", slice),
     onnx("SpaceToDepth", &[1, 13, 28], "blocks of pixels moved into channels", space_to_depth),
     onnx("Split", &[1, 2, 11, 13, 18], "cut along an axis", split),

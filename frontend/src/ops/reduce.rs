@@ -19,16 +19,20 @@ pub(super) const ROWS: &[OnnxOp] = &[
         })
     }),
     onnx("ReduceL2", &[1, 11, 13, 18], "root of the sum of squares", |cx| {
-        reduce(cx, 18, |cx, x, axes| on_floats(cx, x, axes, |cx, x, axes| {
-            let sum = sum_of_squares(cx, x, axes)?;
-            Ok(cx.unary(ScalarOp::Sqrt, sum)?)
-        }))
+        reduce(cx, 18, |cx, x, axes| {
+            on_floats(cx, x, axes, |cx, x, axes| {
+                let sum = sum_of_squares(cx, x, axes)?;
+                Ok(cx.unary(ScalarOp::Sqrt, sum)?)
+            })
+        })
     }),
     onnx("ReduceLogSum", &[1, 11, 13, 18, 28], "logarithm of the sum", |cx| {
-        reduce(cx, 18, |cx, x, axes| on_floats(cx, x, axes, |cx, x, axes| {
-            let sum = cx.reduce_keep("sum", x, axes)?;
-            Ok(cx.unary(ScalarOp::Log, sum)?)
-        }))
+        reduce(cx, 18, |cx, x, axes| {
+            on_floats(cx, x, axes, |cx, x, axes| {
+                let sum = cx.reduce_keep("sum", x, axes)?;
+                Ok(cx.unary(ScalarOp::Log, sum)?)
+            })
+        })
     }),
     onnx("ReduceLogSumExp", &[1, 11, 13, 18, 28], "logarithm of the sum of exponentials", |cx| {
         reduce(cx, 18, |cx, x, axes| on_floats(cx, x, axes, log_sum_exp))

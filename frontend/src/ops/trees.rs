@@ -19,24 +19,29 @@ pub(super) const ROWS: &[OnnxOp] = &[
         cx.done(y)
     }),
     ml("TreeEnsembleClassifier", &[1, 3, 5], "the class with the highest score, and all scores", classify),
-    ml("TreeEnsembleRegressor", &[1, 3, 5], "sums, means or extremes of the leaves that a row reaches", |cx| {
-        let mut forest = nested_forest(cx, "target")?;
-        let n = cx.attrs.int_or("n_targets", 1)?;
-        forest.n_targets = usize::try_from(n).unwrap_or(0).max(1);
-        forest.aggregate = match cx.attrs.string_or("aggregate_function", "SUM")? {
-            "SUM" => Aggregate::Sum,
-            "AVERAGE" => Aggregate::Mean,
-            "MIN" => Aggregate::Min,
-            "MAX" => Aggregate::Max,
-            other => unsupported!("attribute \"aggregate_function\" is unknown: \"{other}\""),
-        };
-        let post = Post::from_attr(cx)?;
-        let base = forest.base.clone();
-        let mut y = scores(cx, &forest)?;
-        y = add_base(cx, y, &base)?;
-        let y = post.apply(cx, y)?;
-        cx.done(y)
-    }),
+    ml(
+        "TreeEnsembleRegressor",
+        &[1, 3, 5],
+        "sums, means or extremes of the leaves that a row reaches",
+        |cx| {
+            let mut forest = nested_forest(cx, "target")?;
+            let n = cx.attrs.int_or("n_targets", 1)?;
+            forest.n_targets = usize::try_from(n).unwrap_or(0).max(1);
+            forest.aggregate = match cx.attrs.string_or("aggregate_function", "SUM")? {
+                "SUM" => Aggregate::Sum,
+                "AVERAGE" => Aggregate::Mean,
+                "MIN" => Aggregate::Min,
+                "MAX" => Aggregate::Max,
+                other => unsupported!("attribute \"aggregate_function\" is unknown: \"{other}\""),
+            };
+            let post = Post::from_attr(cx)?;
+            let base = forest.base.clone();
+            let mut y = scores(cx, &forest)?;
+            y = add_base(cx, y, &base)?;
+            let y = post.apply(cx, y)?;
+            cx.done(y)
+        },
+    ),
 ];
 
 /// How the votes of all trees become one number.
@@ -265,7 +270,8 @@ fn flat_forest(cx: &Cx) -> Lowered<Forest> {
         votes.insert(n + i, vec![(index(*t, n_targets, "target")?, *w)]);
     }
     expand_members(&mut nodes, &member, &members)?;
-    let roots = required_ints(cx, "tree_roots")?.iter().map(|r| index(*r, n, "root")).collect::<Lowered<_>>()?;
+    let roots =
+        required_ints(cx, "tree_roots")?.iter().map(|r| index(*r, n, "root")).collect::<Lowered<_>>()?;
     let aggregate = match cx.attrs.int_or("aggregate_function", 1)? {
         0 => Aggregate::Mean,
         1 => Aggregate::Sum,

@@ -17,14 +17,12 @@ pub(crate) fn row_major(shape: &[Dim], idx: &[Dim]) -> Dim {
 pub(crate) fn unravel(shape: &[Dim], linear: &Dim) -> Vec<Dim> {
     let mut rest = linear.clone();
     let mut idx = vec![Dim::ZERO; shape.len()];
-    for k in (0..shape.len()).rev() {
-        if k == 0 {
-            idx[0] = rest.clone();
-        } else {
-            idx[k] = if shape[k].is(1) { Dim::ZERO } else { rest.modulo(&shape[k]) };
-            rest = rest.floor_div(&shape[k]);
-        }
+    let Some(first) = shape.iter().position(|d| !d.is(1)) else { return idx };
+    for k in (first + 1..shape.len()).rev().filter(|k| !shape[*k].is(1)) {
+        idx[k] = rest.modulo(&shape[k]);
+        rest = rest.floor_div(&shape[k]);
     }
+    idx[first] = rest;
     idx
 }
 
