@@ -58,7 +58,10 @@ impl Peer {
         let answers = BufReader::new(out);
         let mut peer = Peer { name: name.to_owned(), version, outputs: Vec::new(), process, ask, answers };
         let hello = peer.answer()?;
-        peer.version = hello.get("version").and_then(|v| v.as_str()).unwrap_or("?").to_owned();
+        let version = hello.get("version").and_then(|v| v.as_str()).unwrap_or("?");
+        // The rest is the build.
+        let version = version.split('-').next().unwrap_or(version).to_owned();
+        peer.version = version;
         let bytes = std::fs::read(&results).map_err(|e| fail(e.to_string()))?;
         peer.outputs = read_npz(&bytes, MAX_OUTPUT_BYTES).map_err(|e| fail(e.to_string()))?;
         Ok(peer)
