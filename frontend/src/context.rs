@@ -219,6 +219,9 @@ impl<'c, 'g, 'm> Cx<'c, 'g, 'm> {
 
     /// Elements of an integer tensor of rank 0 or 1 as expressions, where known.
     pub fn content_of(&mut self, v: ValueId) -> Option<Vec<Dim>> {
+        if self.graph.tensor_ty(v).shape == [Dim::ZERO] {
+            return Some(Vec::new());
+        }
         self.importer.known.content(self.builder.graph, v).or_else(|| {
             let t = self.constant_of(v).filter(|t| t.dtype().int_range().is_some() && t.rank() <= 1)?;
             t.to_ints().iter().map(|v| i64::try_from(*v).ok().map(Dim::int)).collect()

@@ -216,7 +216,11 @@ fn roi_align(cx: &mut Cx) -> Lowered {
             parts.push(cx.binary(ScalarOp::Mul, pixels, weight)?);
         }
     }
-    let y = if largest { largest_sample(cx, &parts, &down, &across)? } else { mean_sample(cx, &parts, &down, &across)? };
+    let y = if largest {
+        largest_sample(cx, &parts, &down, &across)?
+    } else {
+        mean_sample(cx, &parts, &down, &across)?
+    };
     let y = cx.transpose(y, &[0, 3, 1, 2])?;
     cx.done(y)
 }
@@ -282,7 +286,8 @@ fn sample_counts(cx: &mut Cx, bin: ValueId, ratio: i64) -> Lowered<(ValueId, Dim
 fn between(cx: &mut Cx, place: ValueId, size: &Dim, count: ValueId, used: ValueId) -> Lowered<Line> {
     let length = cx.size_scalar(size, DType::F32)?;
     let last = cx.with_const(ScalarOp::Sub, length, 1.0)?;
-    let (after, before) = (cx.with_const(ScalarOp::Ge, place, -1.0)?, cx.binary(ScalarOp::Le, place, length)?);
+    let (after, before) =
+        (cx.with_const(ScalarOp::Ge, place, -1.0)?, cx.binary(ScalarOp::Le, place, length)?);
     let inside = cx.binary(ScalarOp::And, after, before)?;
     let inside = cx.binary(ScalarOp::And, inside, used)?;
     let place = cx.with_const(ScalarOp::Max, place, 0.0)?;

@@ -20,7 +20,9 @@ enum Outside {
     Zeros,
     Border,
     /// Mirrored at the centers of the outermost pixels (aligned) or at their edges.
-    Reflection { aligned: bool },
+    Reflection {
+        aligned: bool,
+    },
 }
 
 /// Interpolation between pixels.

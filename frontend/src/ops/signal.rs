@@ -7,7 +7,9 @@ use nnc_ir::{Attr, DType, Dim, ScalarOp, ValueId, attrs};
 use std::f64::consts::TAU;
 
 pub(super) const ROWS: &[OnnxOp] = &[
-    onnx("BlackmanWindow", &[17], "0.42 - 0.5 cos(2πn/N) + 0.08 cos(4πn/N)", |cx| window(cx, [0.42, 0.5, 0.08])),
+    onnx("BlackmanWindow", &[17], "0.42 - 0.5 cos(2πn/N) + 0.08 cos(4πn/N)", |cx| {
+        window(cx, [0.42, 0.5, 0.08])
+    }),
     onnx("DFT", &[17, 20], "discrete Fourier transform along an axis", |cx| {
         let x = cx.required(0)?;
         let rank = cx.rank(x);
@@ -28,7 +30,9 @@ pub(super) const ROWS: &[OnnxOp] = &[
         let y = dft(cx, x, axis, length, inverse, onesided)?;
         cx.done(y)
     }),
-    onnx("HammingWindow", &[17], "25/46 - 21/46 cos(2πn/N)", |cx| window(cx, [25.0 / 46.0, 21.0 / 46.0, 0.0])),
+    onnx("HammingWindow", &[17], "25/46 - 21/46 cos(2πn/N)", |cx| {
+        window(cx, [25.0 / 46.0, 21.0 / 46.0, 0.0])
+    }),
     onnx("HannWindow", &[17], "1/2 - 1/2 cos(2πn/N)", |cx| window(cx, [0.5, 0.5, 0.0])),
     onnx("MelWeightMatrix", &[17], "triangular filters, evenly spaced on the mel scale", mel),
     onnx("STFT", &[17], "Fourier transforms of overlapping windows of a signal", stft),

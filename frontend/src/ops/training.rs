@@ -40,7 +40,9 @@ pub(super) const ROWS: &[OnnxOp] = &[
         let nesterov = match cx.attrs.required("mode", cx.attrs.string("mode"))? {
             "standard" => false,
             "nesterov" => true,
-            other => unsupported!("attribute \"mode\" must be \"standard\" or \"nesterov\", found \"{other}\""),
+            other => {
+                unsupported!("attribute \"mode\" must be \"standard\" or \"nesterov\", found \"{other}\"")
+            }
         };
         let (rate, turn) = rate_and_turn(cx)?;
         let n = tensors(cx, 3)?;
@@ -72,11 +74,7 @@ pub(super) const ROWS: &[OnnxOp] = &[
 ];
 
 /// A row of the domain of training operators, all of version 1.
-const fn training(
-    op: &'static str,
-    doc: &'static str,
-    lower: fn(&mut Cx<'_, '_, '_>) -> Lowered,
-) -> OnnxOp {
+const fn training(op: &'static str, doc: &'static str, lower: fn(&mut Cx<'_, '_, '_>) -> Lowered) -> OnnxOp {
     OnnxOp { name: OpName { domain: "ai.onnx.preview.training", op }, since: &[1], doc, lower }
 }
 
@@ -195,7 +193,8 @@ fn determinant(cx: &mut Cx) -> Lowered {
 fn eliminate(cx: &mut Cx, k: ValueId, a: ValueId, product: ValueId) -> Lowered<(ValueId, ValueId)> {
     let (shape, dtype) = (cx.shape(a), cx.dtype(a));
     let lines = [shape[0].clone(), shape[1].clone()];
-    let take = |cx: &mut Cx, v: ValueId, axis: i64| cx.one("gather", attrs! { axis: Attr::Int(axis) }, &[v, k]);
+    let take =
+        |cx: &mut Cx, v: ValueId, axis: i64| cx.one("gather", attrs! { axis: Attr::Int(axis) }, &[v, k]);
     let row = cx.iota(&lines, 1, DType::I64)?;
     let column = take(cx, a, 2)?;
     let below = cx.binary(ScalarOp::Ge, row, k)?;
