@@ -66,7 +66,7 @@ impl Known {
 
     fn evaluate(&mut self, graph: &Graph, v: ValueId, depth: usize) -> Option<Tensor> {
         let node = graph.def_node(v)?;
-        if node.op.effects != Effects::Pure || !node.blocks.is_empty() {
+        if node.effects() != Effects::Pure || !node.blocks.is_empty() {
             return None;
         }
         let small = |v: &ValueId| {

@@ -1,7 +1,8 @@
 //! Brings a fresh graph into the form that the other passes expect.
 
 use crate::pass::{Pass, Report, Target};
-use nnc_ir::{Attr, DType, Graph, OpError, Outcome, attrs};
+use nnc_ir::{Attr, DType, Dim, Graph, OpError, Outcome, Sym, attrs};
+use std::collections::BTreeSet;
 
 /// The pass.
 pub(crate) const PASS: Pass = Pass {
@@ -11,7 +12,18 @@ pub(crate) const PASS: Pass = Pass {
 };
 
 fn run(graph: &Graph, _: &Target, report: &mut Report) -> Result<Graph, OpError> {
+    let mut known: BTreeSet<Sym> = BTreeSet::new();
+    for p in &graph.block(graph.body()).params {
+        graph.ty(*p).visit_dims(&mut |d| note(d, &mut known));
+    }
     report.apply(PASS.name, graph, |rw, node| {
+        for v in &node.old.outputs {
+            graph.ty(*v).visit_dims(&mut |d| note(d, &mut known));
+        }
+        if node.is("symbols") {
+            let content = graph.value(node.old.outputs[0]).content.as_deref().unwrap_or_default();
+            content.iter().for_each(|d| note(d, &mut known));
+        }
         if matches!(node.old.op.name, "constant" | "dims" | "symbols") || node.old.outputs.len() != 1 {
             return Ok(Outcome::NoMatch);
         }
@@ -19,7 +31,10 @@ fn run(graph: &Graph, _: &Target, report: &mut Report) -> Result<Graph, OpError>
             return Ok(Outcome::NoMatch);
         };
         let Some(ty) = node.types[0].as_tensor() else { return Ok(Outcome::NoMatch) };
-        if content.is_empty() || ty.rank() > 1 || !ty.dtype.is_int() {
+        // What a symbol is bound to may itself be known as that symbol: it has to stay.
+        let mut bound = true;
+        content.iter().for_each(|d| d.visit_syms(&mut |s| bound &= known.contains(s)));
+        if !bound || content.is_empty() || ty.rank() > 1 || !ty.dtype.is_int() {
             return Ok(Outcome::NoMatch);
         }
         let scalar = Attr::Int(i64::from(ty.rank() == 0));
@@ -31,4 +46,11 @@ fn run(graph: &Graph, _: &Target, report: &mut Report) -> Result<Graph, OpError>
         }
         Ok(Outcome::Applied(vec![v]))
     })
+}
+
+/// Adds the symbols of a size.
+fn note(d: &Dim, known: &mut BTreeSet<Sym>) {
+    d.visit_syms(&mut |s| {
+        known.insert(s.clone());
+    });
 }

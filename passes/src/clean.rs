@@ -23,7 +23,7 @@ fn merge(graph: &Graph, report: &mut Report) -> Result<Graph, OpError> {
     type Key = (BlockId, &'static str, Vec<ValueId>);
     let mut seen: HashMap<Key, Vec<(Attrs, Vec<ValueId>)>> = HashMap::new();
     report.apply(PASS.name, graph, |rw, node| {
-        if node.old.op.effects != Effects::Pure {
+        if node.old.effects() != Effects::Pure {
             return Ok(Outcome::NoMatch);
         }
         let known = seen.entry((rw.b.block, node.old.op.name, node.inputs.clone())).or_default();
@@ -51,7 +51,7 @@ fn drop_dead(graph: &Graph) -> Result<Graph, OpError> {
             let node = graph.node(*n);
             let read = node.outputs.iter().any(|v| live.contains(v));
             let binds =
-                node.op.effects == Effects::Binds && node.outputs.iter().any(|v| binds_any(graph, *v, &syms));
+                node.effects() == Effects::Binds && node.outputs.iter().any(|v| binds_any(graph, *v, &syms));
             if !(read || binds) || !keep.insert(*n) {
                 continue;
             }

@@ -10,10 +10,10 @@ mod legalize;
 mod lower;
 mod pass;
 mod pipeline;
-#[cfg(test)]
-mod proof;
+mod raise;
 mod rules;
 
 pub use lower::{LowerError, lower};
 pub use pass::{Event, Pass, Report, Target};
 pub use pipeline::{PIPELINE, optimize};
+pub use rules::rules;

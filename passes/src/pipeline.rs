@@ -1,7 +1,7 @@
 //! The order of the passes, as a plain list.
 
 use crate::pass::{Pass, Report, Target};
-use crate::{canonicalize, clean, fold, layout, legalize, rules};
+use crate::{canonicalize, clean, fold, layout, legalize, raise, rules};
 use nnc_ir::{Graph, OpError};
 
 /// Every graph pass in order.
@@ -11,6 +11,12 @@ pub const PIPELINE: &[Pass] = &[
     fold::constants::PASS,
     rules::PASS,
     clean::PASS,
+    raise::softmax::PASS,
+    raise::activations::PASS,
+    raise::norms::PASS,
+    raise::attention::PASS,
+    clean::PASS,
+    fold::pads::PASS,
     fold::affine::PASS,
     clean::PASS,
     layout::PASS,

@@ -39,9 +39,13 @@ const MOST_WALKS: usize = 8;
 /// Rules that fire one after the other at one node in one walk.
 const MOST_RULES: usize = 8;
 
-/// Every rule.
-pub(crate) fn table() -> impl Iterator<Item = &'static Rule> {
+fn table() -> impl Iterator<Item = &'static Rule> {
     FAMILIES.iter().flat_map(|f| f.iter())
+}
+
+/// Name and document of every rule, in the order in which they are tried.
+pub fn rules() -> impl Iterator<Item = (&'static str, &'static str)> {
+    table().map(|r| (r.name, r.doc))
 }
 
 /// A node with one tensor result, as rules see it.
@@ -115,7 +119,8 @@ fn simplify(rw: &mut Rewriter, node: &NodeView) -> Result<Outcome, OpError> {
 /// The result of the first rule that fires and keeps the type.
 fn first(rw: &mut Rewriter, site: &Site) -> Result<Option<ValueId>, OpError> {
     for rule in table().filter(|r| r.ops.contains(&site.op)) {
-        if let Some(v) = (rule.apply)(rw, site)?
+        let result = (rule.apply)(rw, site).map_err(|e| OpError(format!("rule {}: {}", rule.name, e.0)))?;
+        if let Some(v) = result
             && rw.b.graph.ty(v).as_tensor() == Some(&site.ty)
         {
             return Ok(Some(v));
@@ -123,6 +128,3 @@ fn first(rw: &mut Rewriter, site: &Site) -> Result<Option<ValueId>, OpError> {
     }
     Ok(None)
 }
-
-#[cfg(test)]
-mod tests;

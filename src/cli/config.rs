@@ -35,7 +35,8 @@ impl Config {
         if !raw.outputs.is_empty() {
             import.outputs = Some(raw.outputs.clone());
         }
-        let compile = Options { target: raw.target.clone(), optimize: raw.level > 0, fuel: raw.fuel };
+        let optimize = raw.level > 0;
+        let compile = Options { target: raw.target.clone(), optimize, fuel: raw.fuel, ..Options::default() };
         Ok(Config { import, compile })
     }
 
@@ -55,9 +56,8 @@ impl Config {
 
 /// `name=8` or `name=1..512`, inclusive.
 fn parse_dim(text: &str) -> Result<(String, i64, i64), Failure> {
-    let wrong = || {
-        Failure::user(format!("--dim must be a size (batch=8) or a range (seq=1..512), found \"{text}\""))
-    };
+    let wrong =
+        || Failure::user(format!("--dim must be a size (batch=8) or a range (seq=1..512), found \"{text}\""));
     let (name, size) = text.split_once('=').ok_or_else(wrong)?;
     let (low, high) = size.split_once("..").unwrap_or((size, size));
     match (low.trim().parse(), high.trim().trim_start_matches('=').parse()) {

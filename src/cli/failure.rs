@@ -1,8 +1,8 @@
 //! How a verb fails: one message, its causes, what to do, and the exit code.
 
+use nnc::CompileError;
 use nnc::model::ModelError;
 use nnc::runtime::{ArtifactError, RunError};
-use nnc::CompileError;
 use nnc_frontend::{ImportErrors, Problem};
 use std::collections::BTreeMap;
 use std::fmt;

@@ -2,5 +2,6 @@
 #![cfg(test)]
 
 mod compare;
+mod filetests;
 mod models;
 mod operators;

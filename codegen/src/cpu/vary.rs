@@ -81,11 +81,17 @@ pub(super) fn accesses(s: &Stmt) -> (bool, bool) {
 /// The locals of a loop's body that differ from turn to turn, its axis among them.
 pub(super) fn varying(l: &Loop) -> HashSet<Local> {
     let mut set = HashSet::from([l.axis.local]);
+    spread_all(&l.body, &mut set);
+    set
+}
+
+/// Adds all locals that depend on those of the set.
+pub(super) fn spread_all(body: &[Stmt], set: &mut HashSet<Local>) {
     loop {
         let before = set.len();
-        spread(&l.body, &mut set);
+        spread(body, set);
         if set.len() == before {
-            return set;
+            return;
         }
     }
 }

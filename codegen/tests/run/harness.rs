@@ -117,6 +117,10 @@ pub(crate) fn targets() -> Vec<CpuTarget> {
     all
 }
 
+/// Targets whose code is made but not run.
+const FOREIGN: &[&str] =
+    if cfg!(feature = "all-targets") { &["aarch64", "riscv64", "riscv64+v"] } else { &[] };
+
 /// What is compared and how.
 pub(crate) struct Case<'a> {
     pub(crate) kernel: &'a Kernel,
@@ -140,6 +144,10 @@ pub(crate) fn check(case: &Case<'_>) {
     verify(kernel).unwrap_or_else(|e| panic!("{e}\n{kernel}"));
     let all: Vec<(CpuTarget, Loaded)> =
         targets().into_iter().map(|t| (t, load(std::slice::from_ref(kernel), &t))).collect();
+    for name in FOREIGN {
+        let target = CpuTarget::parse(name).expect("a known name");
+        compile(std::slice::from_ref(kernel), &target).unwrap_or_else(|e| panic!("{name}: {e}\n{kernel}"));
+    }
     for (sizes, inputs) in &case.runs {
         let symbol = |s: &Sym| value(sizes, s);
         let points = grid_points(kernel, &symbol).expect("a grid");

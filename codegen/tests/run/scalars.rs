@@ -1,6 +1,7 @@
 //! Every scalar function, cast and storage type on every data type.
 
 use crate::harness::{Case, Random, check};
+use nnc_codegen::cpu::{CpuTarget, compile};
 use nnc_ir::tile::{Access, Expr, Kernel, KernelBuilder, Local, Mem, Turns, arithmetic_type};
 use nnc_ir::{Arity, DType, Dim, ScalarOp};
 
@@ -262,5 +263,22 @@ fn selections_bitcasts_and_constants() {
         let mut buffers: Vec<Vec<u8>> = inputs.iter().map(|(d, _)| random.elements(*d, n)).collect();
         buffers.push(vec![0; 4 * n]);
         run(&kernel, buffers);
+    }
+}
+
+#[test]
+fn every_microkernel_that_code_asks_for_exists() {
+    for op in ScalarOp::ALL.iter().filter(|op| op.on_floats().is_some() && !op.is_predicate()) {
+        for dtype in [DType::F32, DType::F64] {
+            let inputs = vec![(dtype, Dim::ONE); op.n_operands()];
+            let kernel =
+                elementwise(op.name(), &inputs, dtype, Dim::ONE, Turns::Serial, |kb, v| kb.op(*op, v));
+            let target = CpuTarget::parse("native").expect("a supported machine");
+            for contract in compile(&[kernel], &target).expect("compiles").contracts {
+                let found = nnc_kernels::kernels()
+                    .any(|row| row.contract == contract.name && row.version == contract.version);
+                assert!(found, "{}@{}", contract.name, contract.version);
+            }
+        }
     }
 }

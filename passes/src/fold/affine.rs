@@ -210,10 +210,9 @@ fn contraction(rw: &mut Rewriter, before: &Chain, mut next: Chain) -> Result<Bui
         let Some(shift) = rounded(&weight, &[n], &next.shift)? else {
             return Ok(Err("the folded summand would overflow"));
         };
-        let mut shape = vec![Dim::ONE; rw.b.graph.tensor_ty(y).rank()];
-        if let (Some(axis), true) = (next.axis, n > 1) {
-            shape[axis] = Dim::len(n);
-        }
+        let rank = rw.b.graph.tensor_ty(y).rank();
+        let mut shape = vec![Dim::ONE; rank - next.axis.unwrap_or(rank - 1)];
+        shape[0] = Dim::len(n);
         let shift = rw.b.constant(shift);
         let shift = rw.b.reshape(shift, &shape)?;
         y = rw.b.binary(ScalarOp::Add, y, shift)?;
@@ -247,81 +246,4 @@ fn rounded(like: &Tensor, shape: &[usize], data: &[f64]) -> Result<Option<Tensor
     let t = Tensor::from_f64s(like.dtype(), shape, data)?;
     let fits = t.to_f64s().iter().zip(data).all(|(r, d)| r.is_finite() || !d.is_finite());
     Ok(fits.then_some(t))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::proof::{after, count, graph, noise, weight};
-    use nnc_ir::{Attr, Builder, DType, attrs};
-
-    fn sizes(v: &[i64]) -> Attr {
-        Attr::Dims(v.iter().map(|d| Dim::int(*d)).collect())
-    }
-
-    fn convolved(b: &mut Builder, x: ValueId, transposed: bool, groups: i64) -> Result<ValueId, OpError> {
-        let (rows, channels) = if transposed { (4, 6) } else { (6, 4) };
-        let w = weight(b, 1, &[rows, channels / groups as usize, 3, 3]);
-        let bias = weight(b, 2, &[6]);
-        let a = attrs! {
-            strides: Attr::Ints(vec![1, 1]), dilations: Attr::Ints(vec![1, 1]), pads_low: sizes(&[1, 1]),
-            groups: Attr::Int(groups), channels_last: Attr::Int(0)
-        };
-        if transposed {
-            return b.one("conv_transpose", a.with("output", sizes(&[5, 5])), &[x, w, bias]);
-        }
-        b.one("conv", a.with("pads_high", sizes(&[1, 1])), &[x, w, bias])
-    }
-
-    /// Batch norm as the frontend leaves it, and a uniform division.
-    fn normalized(b: &mut Builder, y: ValueId) -> Result<ValueId, OpError> {
-        let scale = weight(b, 3, &[6, 1, 1]);
-        let shift = b.constant(Tensor::from_f64s(DType::F32, &[6, 1, 1], &noise(4, 6))?);
-        let y = b.binary(ScalarOp::Mul, y, scale)?;
-        let y = b.binary(ScalarOp::Sub, shift, y)?;
-        b.binary_const(ScalarOp::Div, y, 3.0)
-    }
-
-    #[test]
-    fn batch_norm_disappears_into_convolutions() {
-        for (transposed, groups) in [(false, 1), (false, 2), (true, 1), (true, 2)] {
-            let x = [Dim::named("n"), Dim::int(4), Dim::int(5), Dim::int(5)];
-            let g = graph(&[(DType::F32, &x)], |b, p| {
-                let y = convolved(b, p[0], transposed, groups)?;
-                normalized(b, y)
-            });
-            let (new, report) = after(&PASS, &g);
-            assert_eq!(report.n_applied(PASS.name), 3);
-            assert_eq!(["mul", "sub", "div"].map(|op| count(&new, op)), [0, 0, 0]);
-        }
-    }
-
-    #[test]
-    fn a_second_reader_of_the_convolution_blocks() {
-        let x = [Dim::ONE, Dim::int(4), Dim::int(5), Dim::int(5)];
-        let g = graph(&[(DType::F32, &x)], |b, p| {
-            let y = convolved(b, p[0], false, 1)?;
-            let z = normalized(b, y)?;
-            b.binary(ScalarOp::Add, y, z)
-        });
-        let (new, report) = after(&PASS, &g);
-        assert_eq!(report.events[0].blocked, Some("the product has other readers"));
-        assert_eq!(count(&new, "mul"), 1);
-    }
-
-    #[test]
-    fn contractions_take_factors_past_their_bias() {
-        let x = [Dim::named("n"), Dim::int(4)];
-        let g = graph(&[(DType::F32, &x)], |b, p| {
-            let w = weight(b, 1, &[5, 4]);
-            let y = b.contract("mk", "nk", "mn", p[0], w)?;
-            let bias = weight(b, 2, &[5]);
-            let y = b.binary(ScalarOp::Add, bias, y)?;
-            let scale = weight(b, 3, &[5]);
-            let y = b.binary(ScalarOp::Mul, y, scale)?;
-            b.unary(ScalarOp::Neg, y)
-        });
-        let (new, _) = after(&PASS, &g);
-        assert_eq!(["mul", "add", "neg"].map(|op| count(&new, op)), [0, 1, 0]);
-    }
 }

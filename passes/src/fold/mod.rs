@@ -3,3 +3,4 @@
 pub(crate) mod affine;
 pub(crate) mod constants;
 pub(crate) mod known;
+pub(crate) mod pads;

@@ -17,14 +17,12 @@ pub(crate) fn row_major(shape: &[Dim], idx: &[Dim]) -> Dim {
 pub(crate) fn unravel(shape: &[Dim], linear: &Dim) -> Vec<Dim> {
     let mut rest = linear.clone();
     let mut idx = vec![Dim::ZERO; shape.len()];
-    for k in (0..shape.len()).rev() {
-        if k == 0 {
-            idx[0] = rest.clone();
-        } else {
-            idx[k] = if shape[k].is(1) { Dim::ZERO } else { rest.modulo(&shape[k]) };
-            rest = rest.floor_div(&shape[k]);
-        }
+    let Some(first) = shape.iter().position(|d| !d.is(1)) else { return idx };
+    for k in (first + 1..shape.len()).rev().filter(|k| !shape[*k].is(1)) {
+        idx[k] = rest.modulo(&shape[k]);
+        rest = rest.floor_div(&shape[k]);
     }
+    idx[first] = rest;
     idx
 }
 
@@ -122,13 +120,19 @@ pub(crate) struct View {
 
 /// Follows movements from `v` at `idx` down to the first value that is none.
 pub(crate) fn view(graph: &Graph, v: ValueId, idx: &[Dim], simplify: &dyn Fn(&Dim) -> Dim) -> View {
+    views(graph, v, idx, simplify).pop().expect("the value itself is a view")
+}
+
+/// Every view of `v` at `idx`: as itself, through one movement, through two, …
+pub(crate) fn views(graph: &Graph, v: ValueId, idx: &[Dim], simplify: &dyn Fn(&Dim) -> Dim) -> Vec<View> {
     let mut v = v;
     let mut idx = idx.to_vec();
-    while let Some(node) = graph.def_node(v)
-        && let Some(moved) = source(graph, node, &idx)
-    {
+    let mut found = Vec::new();
+    loop {
+        found.push(View { base: v, at: simplify(&row_major(&graph.tensor_ty(v).shape, &idx)) });
+        let Some(node) = graph.def_node(v) else { return found };
+        let Some(moved) = source(graph, node, &idx) else { return found };
         idx = moved.iter().map(simplify).collect();
         v = node.inputs[0];
     }
-    View { base: v, at: simplify(&row_major(&graph.tensor_ty(v).shape, &idx)) }
 }

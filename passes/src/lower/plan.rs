@@ -109,14 +109,13 @@ impl<'g> Lowering<'g> {
     fn inputs(&mut self) {
         for (i, v) in self.graph.block(self.graph.body()).params.iter().enumerate() {
             let data = self.graph.value(*v);
-            data.ty.visit_dims(&mut |d| {
+            // Sizes inside a container differ by element: they are found when one is taken out.
+            for d in data.ty.as_tensor().map_or(&[][..], |t| &t.shape) {
                 d.visit_syms(&mut |s| {
                     self.early.insert(s.clone());
-                })
-            });
-            let is_slot = !matches!(&data.ty, Type::Tensor(t) if t.dtype != DType::Str);
-            let place = if is_slot { Place::Slot } else { Place::Input(i as u32) };
-            let buffer = self.add_buffer(&data.ty, place);
+                });
+            }
+            let buffer = self.add_buffer(&data.ty, Place::Input(i as u32));
             self.buffers.insert(Source::Value(*v), buffer);
             let name = data.name.clone().unwrap_or_else(|| format!("input{i}"));
             self.plan.inputs.push(Port { name, buffer, container: container_of(&data.ty) });
@@ -319,7 +318,10 @@ impl<'g> Lowering<'g> {
         }
         let mut scans = Vec::new();
         for (element, out) in body.results[1 + n_carried..].iter().zip(&node.outputs[n_carried..]) {
-            scans.push(Scan { element: self.value(*element), output: self.value(*out) });
+            // The number of turns is known when the loop has run.
+            let output = self.add_buffer(graph.ty(*out), Place::Late);
+            self.buffers.insert(Source::Value(*out), output);
+            scans.push(Scan { element: self.value(*element), output });
         }
         let next_cond = Some(self.value(body.results[0]));
         let name = self.node(&node.origin);

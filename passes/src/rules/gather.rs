@@ -28,7 +28,7 @@ fn range(rw: &mut Rewriter, s: &Site) -> Result<Option<ValueId>, OpError> {
     let end = first.clone() + n.clone();
     if first.as_const().is_some_and(|f| f < 0) {
         // All or none count from the end.
-        if !end.as_const().is_some_and(|e| e <= 0) {
+        if end.as_const().is_none_or(|e| e > 0) {
             return Ok(None);
         }
         first = first + size.clone();

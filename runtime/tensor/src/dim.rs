@@ -560,6 +560,9 @@ impl Dim {
 
     /// True if the value is at least `low` for sure.
     pub fn at_least(&self, low: i64, range: &dyn Fn(&Sym) -> Range) -> bool {
+        if let Some(v) = self.as_const() {
+            return v >= low;
+        }
         if self.bounds(range).0.is_some_and(|l| l >= low) {
             return true;
         }
@@ -727,6 +730,13 @@ mod tests {
         assert_eq!(a.max_with(&low), a);
         assert_eq!(low.min_with(&b), low);
         assert_eq!(a.max_with(&b).min_with(&a), a);
+    }
+
+    #[test]
+    fn lower_bounds_hold_for_constants_and_lengths() {
+        let at_least = |d: Dim, low: i64| d.at_least(low, &|_| Range::length());
+        assert!(at_least(Dim::int(0), 0) && !at_least(Dim::int(-1), 0) && !at_least(Dim::int(-3), -2));
+        assert!(at_least(s("n") + Dim::ONE, 1) && !at_least(s("n") - Dim::ONE, 0));
     }
 
     #[test]

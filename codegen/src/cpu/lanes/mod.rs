@@ -136,8 +136,7 @@ impl Emitter<'_, '_> {
             start.extend(vec![one; count]);
             counts.push(count);
         }
-        // What no lane changes is the same in all turns: no lane reads what another one stores.
-        let (uniform, varied): (Vec<&Stmt>, Vec<&Stmt>) = l.body.iter().partition(|s| plan.is_uniform(s));
+        let (uniform, varied) = plan.parts(&l.body);
         uniform.into_iter().try_for_each(|s| self.stmt(s))?;
         let zero = self.b.ins().iconst(I64, 0);
         let (open, carried) = self.open_loop(zero, whole, LANES as i64, &start);

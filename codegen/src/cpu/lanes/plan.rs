@@ -2,7 +2,7 @@
 
 use super::super::emitter::Emitter;
 use super::super::float::tile_function;
-use super::super::vary::{accesses, defines, locals_of, reads_of, varying};
+use super::super::vary::{accesses, defines, locals_of, reads, reads_of, varying};
 use super::{LANES, VECTOR, neutral};
 use nnc_ir::tile::{Expr, Local, Loop, Stmt, Turns, arithmetic_type};
 use nnc_ir::{DType, Dim, ScalarOp, Sym};
@@ -44,11 +44,21 @@ impl Plan {
         self.vectors.contains(&local)
     }
 
-    /// True for statements that do the same in all lanes.
-    pub(super) fn is_uniform(&self, s: &Stmt) -> bool {
-        let mut uniform = !accesses(s).1;
-        defines(s, &mut |l| uniform &= !self.vectors.contains(&l) && !self.indices.contains_key(&l));
-        uniform
+    /// The statements that do the same in all turns and may run before the loop, since no lane reads
+    /// what another one stores, and the others.
+    pub(super) fn parts<'l>(&self, body: &'l [Stmt]) -> (Vec<&'l Stmt>, Vec<&'l Stmt>) {
+        let mut inside = HashSet::new();
+        body.iter().partition(|s| {
+            let mut uniform = !accesses(s).1;
+            reads(s, &mut |l| uniform &= !inside.contains(&l));
+            defines(s, &mut |l| uniform &= !self.vectors.contains(&l) && !self.indices.contains_key(&l));
+            if !uniform {
+                defines(s, &mut |l| {
+                    inside.insert(l);
+                });
+            }
+            uniform
+        })
     }
 
     /// The expression of a local that is an index.

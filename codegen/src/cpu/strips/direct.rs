@@ -75,7 +75,7 @@ impl Mined<'_> {
                 && let Some(row) = self.row(*mem, *dtype, index)
             {
                 self.direct.insert(arg, row);
-                if readers % TILE == 0 {
+                if readers.is_multiple_of(TILE) {
                     units.remove(found);
                 }
             }

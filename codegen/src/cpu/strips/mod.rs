@@ -12,7 +12,7 @@ mod direct;
 mod rename;
 
 use super::float::tile_function;
-use super::vary::varying;
+use super::vary::{accesses, defines, spread_all, varying};
 use nnc_ir::tile::{Expr, Kernel, Local, Loop, Mem, Scratch, Stmt, Turns};
 use nnc_ir::{DType, Dim, ScalarOp};
 use std::collections::{HashMap, HashSet};
@@ -131,7 +131,7 @@ impl Miner {
     fn lanes(&mut self, l: &Loop) -> Option<Stmt> {
         let few = l.axis.extent.as_const().is_some_and(|n| n < FEWEST);
         let l = Loop { body: self.without_modulo(&l.body), ..l.clone() };
-        let varying = varying(&l);
+        let varying = phase_varying(&l);
         if few || !has_tile(&l.body, &varying) || !is_plain(&l.body, &varying) {
             return None;
         }
@@ -192,6 +192,36 @@ impl Miner {
         let fix = define(DType::Bool, Expr::Op(ScalarOp::And, vec![some, differ]));
         let fixed = define(dtype, Expr::Op(ScalarOp::Add, vec![remainder, y]));
         out.push(Stmt::Let { local: result, dtype, expr: Expr::Select(fix, fixed, remainder) });
+    }
+}
+
+/// The locals that differ between lanes, and those that loops inside phases define along with them:
+/// such a loop runs in each lane, and so do all its results.
+fn phase_varying(l: &Loop) -> HashSet<Local> {
+    let mut set = varying(l);
+    loop {
+        let before = set.len();
+        add_results(&l.body, &mut set);
+        spread_all(&l.body, &mut set);
+        if set.len() == before {
+            return set;
+        }
+    }
+}
+
+fn add_results(body: &[Stmt], set: &mut HashSet<Local>) {
+    for s in body {
+        let Stmt::For(l) = s else { continue };
+        if has_tile(&l.body, set) {
+            add_results(&l.body, set);
+            continue;
+        }
+        let mut differs = accesses(s).1;
+        defines(s, &mut |local| differs |= set.contains(&local));
+        if differs {
+            set.extend(l.carries.iter().flat_map(|c| [c.inside, c.result]));
+            set.extend(l.reduces.iter().map(|r| r.result));
+        }
     }
 }
 
