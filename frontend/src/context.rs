@@ -33,6 +33,9 @@ impl DerefMut for Cx<'_, '_, '_> {
     }
 }
 
+/// Makes the inputs of a subgraph of a block's parameters.
+pub(crate) type Bind<'f, 'm> = dyn FnMut(&mut Cx<'_, '_, 'm>, &[ValueId]) -> Lowered<Vec<ValueId>> + 'f;
+
 /// The outcome of a step of a lowering.
 pub(crate) type Lowered<T = ()> = Result<T, Refusal>;
 
@@ -413,7 +416,7 @@ impl<'c, 'g, 'm> Cx<'c, 'g, 'm> {
         &mut self,
         graph: &'m model::Graph,
         params: &[Type],
-        bind: &mut dyn FnMut(&mut Cx<'_, '_, 'm>, &[ValueId]) -> Lowered<Vec<ValueId>>,
+        bind: &mut Bind<'_, 'm>,
     ) -> Lowered<Body> {
         let block = self.graph.add_block();
         let params: Vec<ValueId> =

@@ -4,7 +4,7 @@
 
 use super::sequence::{common, is_unknown_rank};
 use super::{OnnxOp, onnx};
-use crate::context::{Body, Cx, Lowered, normal_axis};
+use crate::context::{Bind, Body, Cx, Lowered, normal_axis};
 use crate::model::Graph;
 use crate::refusal::unsupported;
 use nnc_ir::{Attr, DType, Dim, Tensor, Type, ValueId, attrs};
@@ -102,7 +102,7 @@ fn settle<'m>(
     graph: &'m Graph,
     initial: &[Type],
     results_before: usize,
-    bind: &mut dyn FnMut(&mut Cx<'_, '_, 'm>, &[ValueId]) -> Lowered<Vec<ValueId>>,
+    bind: &mut Bind<'_, 'm>,
 ) -> Lowered<Body> {
     let turn = [Type::tensor(DType::I64, vec![]), Type::tensor(DType::Bool, vec![])];
     let mut types = initial.to_vec();

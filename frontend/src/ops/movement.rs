@@ -84,12 +84,8 @@ fn slice(cx: &mut Cx) -> Lowered {
         return cx.done(y);
     }
     let (starts, ends) = (cx.required(1)?, cx.required(2)?);
-    let steps = match cx.input(4)? {
-        None => None,
-        Some(v) => {
-            Some((v, cx.content_of(v).and_then(|c| c.iter().map(Dim::as_const).collect::<Option<Vec<_>>>())))
-        }
-    };
+    let known = |cx: &mut Cx, v| cx.content_of(v)?.iter().map(Dim::as_const).collect::<Option<Vec<_>>>();
+    let steps = cx.input(4)?.map(|v| (v, known(cx, v)));
     let (from, to) = (cx.dims_of(starts)?, cx.dims_of(ends)?);
     let mut build = |cx: &mut Cx<'_, '_, '_>, axes: &[usize]| match &steps {
         None => sliced(cx, x, axes, &from, &to, &vec![1; from.len()]),
