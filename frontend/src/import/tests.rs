@@ -10,8 +10,11 @@ use nnc_ir::interp::Interpreter;
 use nnc_ir::{Tensor, Value};
 use std::collections::BTreeMap;
 
+/// Imports without refusals, and what comes out keeps the invariants of graphs.
 fn imports(model: Model) -> Result<(), String> {
-    import(&model, &ImportOptions::default()).map(drop).map_err(|e| e.to_string())
+    let graph = import(&model, &ImportOptions::default()).map_err(|e| e.to_string())?;
+    let shown = |e: Vec<nnc_ir::VerifyError>| e.iter().take(3).map(|e| format!("{e}\n")).collect();
+    nnc_ir::verify(&graph).map_err(shown)
 }
 
 #[test]
