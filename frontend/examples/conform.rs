@@ -69,6 +69,9 @@ fn run_set(model: &Model, data: &Path, folder: &Path, constants: bool) -> Result
         }
     }
     let graph = import(model, &options).map_err(|e| Failure::Refused(e.to_string()))?;
+    if let Err(broken) = nnc_ir::verify(&graph) {
+        return Err(Failure::Error(format!("verifier: {}", broken[0])));
+    }
     let found = Interpreter::new(&graph).run(&values).map_err(|e| Failure::Error(e.to_string()))?;
     let (rtol, atol) = tolerance(folder);
     for (i, (output, found)) in model.graph.outputs.iter().zip(&found).enumerate() {

@@ -33,6 +33,9 @@ impl DerefMut for Cx<'_, '_, '_> {
     }
 }
 
+/// Makes the inputs of a subgraph of a block's parameters.
+pub(crate) type Bind<'f, 'm> = dyn FnMut(&mut Cx<'_, '_, 'm>, &[ValueId]) -> Lowered<Vec<ValueId>> + 'f;
+
 /// The outcome of a step of a lowering.
 pub(crate) type Lowered<T = ()> = Result<T, Refusal>;
 
@@ -219,6 +222,9 @@ impl<'c, 'g, 'm> Cx<'c, 'g, 'm> {
 
     /// Elements of an integer tensor of rank 0 or 1 as expressions, where known.
     pub fn content_of(&mut self, v: ValueId) -> Option<Vec<Dim>> {
+        if self.graph.tensor_ty(v).shape == [Dim::ZERO] {
+            return Some(Vec::new());
+        }
         self.importer.known.content(self.builder.graph, v).or_else(|| {
             let t = self.constant_of(v).filter(|t| t.dtype().int_range().is_some() && t.rank() <= 1)?;
             t.to_ints().iter().map(|v| i64::try_from(*v).ok().map(Dim::int)).collect()
@@ -410,7 +416,7 @@ impl<'c, 'g, 'm> Cx<'c, 'g, 'm> {
         &mut self,
         graph: &'m model::Graph,
         params: &[Type],
-        bind: &mut dyn FnMut(&mut Cx<'_, '_, 'm>, &[ValueId]) -> Lowered<Vec<ValueId>>,
+        bind: &mut Bind<'_, 'm>,
     ) -> Lowered<Body> {
         let block = self.graph.add_block();
         let params: Vec<ValueId> =

@@ -6,6 +6,8 @@
 
 mod inputs;
 mod scope;
+#[cfg(test)]
+mod tests;
 
 pub use inputs::ImportOptions;
 pub(crate) use inputs::elem_type;

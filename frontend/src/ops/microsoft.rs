@@ -182,8 +182,10 @@ fn matmul_nbits(cx: &mut Cx) -> Lowered {
         8 => DType::U8,
         _ => unsupported!("attribute \"bits\" must be 2, 4 or 8, found {bits}"),
     };
-    if k < 1 || n < 1 || block < 1 {
-        unsupported!("attributes \"K\", \"N\" and \"block_size\" must be positive, found {k}, {n}, {block}");
+    if [k, n, block].iter().any(|v| !(1..1 << 31).contains(v)) {
+        unsupported!(
+            "attributes \"K\", \"N\" and \"block_size\" must be positive sizes, found {k}, {n}, {block}"
+        );
     }
     if cx.input(4)?.is_some() {
         unsupported!("input 4 (g_idx) is not supported");

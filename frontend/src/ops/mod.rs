@@ -2,6 +2,7 @@
 
 mod arithmetic;
 mod attention;
+mod axes;
 mod cast;
 mod classical;
 mod control;
@@ -117,3 +118,6 @@ pub fn find(domain: &str, op: &str) -> Option<&'static OnnxOp> {
     let domain = if domain.is_empty() { "ai.onnx" } else { domain };
     table().find(|row| row.name.op == op && row.name.domain == domain)
 }
+
+#[cfg(test)]
+mod tests;

@@ -258,7 +258,7 @@ fn axes_by_scales(cx: &Cx, x: ValueId, axes: &[usize], scales: &[f32]) -> Lowere
 fn fraction(x: f32) -> (i64, i64) {
     for d in 1..=4096i64 {
         let n = (f64::from(x) * d as f64).round();
-        if n >= 1.0 && n < 1e15 && (n / d as f64) as f32 == x {
+        if (1.0..1e15).contains(&n) && (n / d as f64) as f32 == x {
             return (n as i64, d);
         }
     }

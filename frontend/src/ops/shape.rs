@@ -1,5 +1,6 @@
 //! Shapes as values, and the same elements under another shape.
 
+use super::axes::over_axes;
 use super::{OnnxOp, onnx};
 use crate::context::{Cx, Lowered, normal_axes, normal_axis};
 use crate::refusal::{Refusal, unsupported};
@@ -55,19 +56,40 @@ pub(super) const ROWS: &[OnnxOp] = &[
     onnx("Squeeze", &[1, 11, 13, 21, 23, 24, 25], "without axes of size 1", squeeze),
     onnx("Unsqueeze", &[1, 11, 13, 21, 23, 24, 25], "with new axes of size 1", |cx| {
         let x = cx.required(0)?;
-        let Some(axes) = axes_operand(cx, 13)? else { unsupported!("axes are required") };
-        let axes = normal_axes(&axes, cx.rank(x) + axes.len())?;
-        let y = cx.unsqueeze(x, &axes)?;
+        let y = match axes_operand(cx, 13)? {
+            Axes::Known(axes) => {
+                let axes = normal_axes(&axes, cx.rank(x) + axes.len())?;
+                cx.unsqueeze(x, &axes)?
+            }
+            Axes::Found(axes) => {
+                let n = cx.graph.tensor_ty(axes).elems();
+                let rank = cx.rank(x) + cx.fixed("the number of axes", &n)?;
+                over_axes(cx, axes, rank, &mut |cx, axes| cx.unsqueeze(x, axes))?
+            }
+            Axes::Absent => unsupported!("axes are required"),
+        };
         cx.done(y)
     }),
 ];
 
+/// Axes of a node.
+pub(super) enum Axes {
+    /// None are given.
+    Absent,
+    /// Numbers, negative ones counted from the end.
+    Known(Vec<i64>),
+    /// A tensor that only run time can tell.
+    Found(ValueId),
+}
+
 /// Axes from an attribute before version `from`, from the second input since.
-pub(super) fn axes_operand(cx: &mut Cx, from: i64) -> Lowered<Option<Vec<i64>>> {
+pub(super) fn axes_operand(cx: &mut Cx, from: i64) -> Lowered<Axes> {
     if cx.version < from {
-        return Ok(cx.attrs.ints("axes")?.map(<[i64]>::to_vec));
+        return Ok(cx.attrs.ints("axes")?.map_or(Axes::Absent, |a| Axes::Known(a.to_vec())));
     }
-    cx.const_ints(1)
+    let Some(v) = cx.input(1)? else { return Ok(Axes::Absent) };
+    let known = cx.content_of(v).and_then(|c| c.iter().map(Dim::as_const).collect());
+    Ok(known.map_or(Axes::Found(v), Axes::Known))
 }
 
 /// A Python slice bound: counted from the end where negative, then clamped.
@@ -223,8 +245,12 @@ fn squeeze(cx: &mut Cx) -> Lowered {
     let x = cx.required(0)?;
     let shape = cx.shape(x);
     let axes = match axes_operand(cx, 13)? {
-        Some(axes) => normal_axes(&axes, shape.len())?,
-        None => {
+        Axes::Known(axes) => normal_axes(&axes, shape.len())?,
+        Axes::Found(axes) => {
+            let y = over_axes(cx, axes, shape.len(), &mut |cx, axes| cx.squeeze(x, axes))?;
+            return cx.done(y);
+        }
+        Axes::Absent => {
             if let Some(d) = shape.iter().find(|d| d.as_const().is_none()) {
                 unsupported!("without axes, every size must be known at compile time, found {d}");
             }

@@ -125,18 +125,7 @@ fn dft(
     };
     let re = part(cx, 0)?;
     let im = if complex { Some(part(cx, 1)?) } else { None };
-    let (mut cos, mut sin) = waves(cx, &written, &read, &length)?;
-    if inverse {
-        let n = cx.size_scalar(&length, DType::F64)?;
-        cos = cx.binary(ScalarOp::Div, cos, n)?;
-        sin = cx.binary(ScalarOp::Div, sin, n)?;
-        sin = cx.unary(ScalarOp::Neg, sin)?;
-    }
-    if inverse && onesided {
-        let weights = mirrored(cx, &read, &length)?;
-        cos = cx.binary(ScalarOp::Mul, cos, weights)?;
-        sin = cx.binary(ScalarOp::Mul, sin, weights)?;
-    }
+    let (cos, sin) = matrices(cx, [&written, &read, &length], inverse, onesided)?;
     let along = |cx: &mut Cx, v: ValueId, matrix: ValueId| -> Lowered<ValueId> {
         let letters: String = ('a'..).take(rank - 1).collect();
         let own = char::from(b'a' + u8::try_from(axis).unwrap_or(0));
@@ -160,6 +149,28 @@ fn dft(
         cx.concat(&[real, imaginary], rank - 1)?
     };
     Ok(cx.cast(y, dtype)?)
+}
+
+/// The matrices of a transform: `[written, read]` waves of a length, for the inverse divided by the length.
+fn matrices(
+    cx: &mut Cx,
+    [written, read, length]: [&Dim; 3],
+    inverse: bool,
+    onesided: bool,
+) -> Lowered<(ValueId, ValueId)> {
+    let (mut cos, mut sin) = waves(cx, written, read, length)?;
+    if inverse {
+        let n = cx.size_scalar(length, DType::F64)?;
+        cos = cx.binary(ScalarOp::Div, cos, n)?;
+        sin = cx.binary(ScalarOp::Div, sin, n)?;
+        sin = cx.unary(ScalarOp::Neg, sin)?;
+    }
+    if inverse && onesided {
+        let weights = mirrored(cx, read, length)?;
+        cos = cx.binary(ScalarOp::Mul, cos, weights)?;
+        sin = cx.binary(ScalarOp::Mul, sin, weights)?;
+    }
+    Ok((cos, sin))
 }
 
 /// 2 for frequencies whose mirror image is left out, 1 for those that have none.
