@@ -134,9 +134,8 @@ fn open(path: &Path, config: &Config, pool: &Arc<dyn Executor>) -> Result<Sessio
     let stored = path.join("model.nnc");
     let mut options = config.compile.clone();
     options.origin = (nnc::model::hash(&model)?, config.hash());
-    let is_current = Artifact::open(&stored).is_ok_and(|a| {
-        (a.info().model_hash, a.info().options_hash) == options.origin
-    });
+    let is_current =
+        Artifact::open(&stored).is_ok_and(|a| (a.info().model_hash, a.info().options_hash) == options.origin);
     if !is_current {
         let graph = nnc::model::import(&model, &config.import)?;
         if writable(path) {
@@ -241,7 +240,9 @@ fn distance(names: &[String], outputs: &[Value], peer: &Peer) -> Difference {
     for (name, value) in names.iter().zip(outputs) {
         if let Some((_, theirs)) = peer.outputs.iter().find(|(n, _)| n == name) {
             let tolerance = Tolerance::default_for(false);
-            all.merge(compare(value, &Value::Tensor(theirs.clone()), tolerance), || format!("output \"{name}\""));
+            all.merge(compare(value, &Value::Tensor(theirs.clone()), tolerance), || {
+                format!("output \"{name}\"")
+            });
         }
     }
     all
@@ -294,14 +295,19 @@ fn print(args: &BenchArgs, label: &Label<'_>, session: &Session, sizes: &Sizes, 
         let ratio = match &m.difference {
             None => String::new(),
             Some(d) => {
-                let agree = d.problem.as_ref().map_or("outputs agree".to_owned(), |p| format!("outputs differ: {p}"));
+                let agree =
+                    d.problem.as_ref().map_or("outputs agree".to_owned(), |p| format!("outputs differ: {p}"));
                 format!("  {:.2}× nnc's time, {agree}", t.median() / own.times.median())
             }
         };
         say!(
             "  {:<22} min {:>10}  median {:>10}  p99 {:>10}  {:>8.1} a second, {} runs{ratio}",
-            m.engine, seconds(t.quantile(0.0)), seconds(t.median()), seconds(t.quantile(0.99)),
-            items / t.median(), t.0.len()
+            m.engine,
+            seconds(t.quantile(0.0)),
+            seconds(t.median()),
+            seconds(t.quantile(0.99)),
+            items / t.median(),
+            t.0.len()
         );
     }
 }

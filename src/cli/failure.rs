@@ -46,7 +46,8 @@ impl Failure {
 
     /// Writes the message to standard error, in color on a terminal unless NO_COLOR is set.
     pub(crate) fn print(&self) {
-        let colored = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        let colored =
+            std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
         let text = self.to_string();
         match text.strip_prefix("error:") {
             Some(rest) if colored => eprintln!("\x1b[1;31merror:\x1b[0m{rest}"),

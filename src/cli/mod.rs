@@ -117,7 +117,8 @@ fn help(topic: Option<&str>) -> Result<ExitCode, Failure> {
             let known: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
             let found = command.find_subcommand_mut(verb);
             let found = found.ok_or_else(|| {
-                Failure::user(format!("there is no verb \"{verb}\"")).help(format!("verbs are {}, json", known.join(", ")))
+                Failure::user(format!("there is no verb \"{verb}\""))
+                    .help(format!("verbs are {}, json", known.join(", ")))
             })?;
             out::line(found.render_long_help().to_string().trim_end());
         }

@@ -39,12 +39,18 @@ pub(crate) fn run(args: &OpsArgs) -> Result<ExitCode, Failure> {
     if args.json {
         for r in &rows {
             let (domain, op, versions) = (r.domain, r.op, &r.versions);
-            say!("{}", json!({ "domain": domain, "operator": op, "versions": versions, "doc": r.doc, "supported": !args.missing }));
+            say!(
+                "{}",
+                json!({ "domain": domain, "operator": op, "versions": versions, "doc": r.doc, "supported": !args.missing })
+            );
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let columns: &[&str] =
-        if args.missing { &["domain", "operator", "versions"] } else { &["domain", "operator", "versions", "notes"] };
+    let columns: &[&str] = if args.missing {
+        &["domain", "operator", "versions"]
+    } else {
+        &["domain", "operator", "versions", "notes"]
+    };
     let mut table = out::table(columns);
     if args.markdown {
         table.load_preset(comfy_table::presets::ASCII_MARKDOWN);

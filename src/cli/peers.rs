@@ -77,8 +77,8 @@ impl Peer {
                 return Err(Failure::user(format!("{} ended without an answer", self.name)).help(hint));
             }
         }
-        let json: serde_json::Value = serde_json::from_str(&line)
-            .map_err(|e| Failure::user(format!("{}: {e}", self.name)))?;
+        let json: serde_json::Value =
+            serde_json::from_str(&line).map_err(|e| Failure::user(format!("{}: {e}", self.name)))?;
         match json.get("error").and_then(|e| e.as_str()) {
             Some(error) => Err(Failure::user(format!("{}: {error}", self.name))),
             None => Ok(json),

@@ -93,11 +93,13 @@ fn print_graph(graph: &Graph, dot: bool) {
 
 /// Lists the places where a pass or rule was applied or blocked.
 fn why(pass: &str, report: &Report, json: bool) -> Result<(), Failure> {
-    let mut known: Vec<&str> = PIPELINE.iter().map(|p| p.name).chain(report.events.iter().map(|e| e.pass)).collect();
+    let mut known: Vec<&str> =
+        PIPELINE.iter().map(|p| p.name).chain(report.events.iter().map(|e| e.pass)).collect();
     known.sort_unstable();
     known.dedup();
     if !known.contains(&pass) {
-        return Err(Failure::user(format!("there is no pass \"{pass}\"")).help(format!("passes are {}", known.join(", "))));
+        return Err(Failure::user(format!("there is no pass \"{pass}\""))
+            .help(format!("passes are {}", known.join(", "))));
     }
     let events: Vec<_> = report.events.iter().filter(|e| e.pass == pass).collect();
     for e in &events {
@@ -127,13 +129,17 @@ fn show_plan(args: &ShowArgs, plan: &Plan, sizes: &Sizes) {
 /// A row a step: what it runs, for which node, on how many bytes.
 fn steps(plan: &Plan, sizes: &Sizes, costs: bool, json: bool) {
     let rows = flatten(plan);
-    let columns: &[&str] =
-        if costs { &["step", "kernel", "output", "grid", "bytes", "estimate", "node"] } else { &["step", "kernel", "output", "node"] };
+    let columns: &[&str] = if costs {
+        &["step", "kernel", "output", "grid", "bytes", "estimate", "node"]
+    } else {
+        &["step", "kernel", "output", "node"]
+    };
     let mut table = table(columns);
     let mut total = 0.0;
     for row in &rows {
         let (grid, ns) = row.cost(plan, sizes);
-        let moved: u64 = row.buffers.iter().filter_map(|b| byte_len(plan, &plan.buffers[b.index()], sizes)).sum();
+        let moved: u64 =
+            row.buffers.iter().filter_map(|b| byte_len(plan, &plan.buffers[b.index()], sizes)).sum();
         total += ns * 1e-9;
         if json {
             let (output, node) = (row.output(plan), &row.node);
@@ -147,7 +153,15 @@ fn steps(plan: &Plan, sizes: &Sizes, costs: bool, json: bool) {
         let Row { step, depth, name, node, .. } = row;
         let name = format!("{}{name}", "  ".repeat(*depth));
         let cells = if costs {
-            vec![step.to_string(), name, row.output(plan), grid.to_string(), bytes(moved), seconds(ns * 1e-9), node.clone()]
+            vec![
+                step.to_string(),
+                name,
+                row.output(plan),
+                grid.to_string(),
+                bytes(moved),
+                seconds(ns * 1e-9),
+                node.clone(),
+            ]
         } else {
             vec![step.to_string(), name, row.output(plan), node.clone()]
         };
@@ -158,7 +172,8 @@ fn steps(plan: &Plan, sizes: &Sizes, costs: bool, json: bool) {
     }
     print_table(&table);
     let (_, peak) = arena(plan, sizes);
-    let estimate = if costs { format!(", {} on one core by the estimates", seconds(total)) } else { String::new() };
+    let estimate =
+        if costs { format!(", {} on one core by the estimates", seconds(total)) } else { String::new() };
     say!("{} steps, {} kernels, activations {}{estimate}", rows.len(), plan.kernels.len(), bytes(peak));
 }
 

@@ -29,7 +29,8 @@ impl Row {
     /// Grid points, and estimated nanoseconds on one core.
     pub(crate) fn cost(&self, plan: &Plan, sizes: &Sizes) -> (i64, f64) {
         let value = |d: DimId| {
-            let size = |s: &nnc_tensor::Sym| Some(sizes.get(s.to_string().trim_matches('"')).copied().unwrap_or(1));
+            let size =
+                |s: &nnc_tensor::Sym| Some(sizes.get(s.to_string().trim_matches('"')).copied().unwrap_or(1));
             plan.dims[d.index()].eval(&size).unwrap_or(0)
         };
         let Some((grid, cost)) = self.work else { return (0, 0.0) };
@@ -72,7 +73,12 @@ fn collect(plan: &Plan, step: &Step, at: usize, depth: usize, rows: &mut Vec<Row
             push("if".into(), String::new(), Vec::new(), None);
             then.iter().for_each(|s| collect(plan, s, at, depth + 1, rows));
             rows.push(Row {
-                step: at, depth, name: "else".into(), node: String::new(), buffers: Vec::new(), work: None,
+                step: at,
+                depth,
+                name: "else".into(),
+                node: String::new(),
+                buffers: Vec::new(),
+                work: None,
             });
             otherwise.iter().for_each(|s| collect(plan, s, at, depth + 1, rows));
         }
