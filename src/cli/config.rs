@@ -47,9 +47,12 @@ impl Config {
         fixed.chain(bounded).collect()
     }
 
-    /// A hash of all that changes the artifact.
+    /// A hash of all that changes the artifact: the options, and the program itself, which may have
+    /// been built anew.
     pub(crate) fn hash(&self) -> u64 {
-        let text = format!("{} {:?} {:?}", env!("CARGO_PKG_VERSION"), self.import, self.compile);
+        let program = std::env::current_exe().and_then(std::fs::metadata);
+        let built = program.map(|f| (f.len(), f.modified().ok())).ok();
+        let text = format!("{} {built:?} {:?} {:?}", env!("CARGO_PKG_VERSION"), self.import, self.compile);
         xxh3_64(text.as_bytes())
     }
 }

@@ -9,8 +9,6 @@ const ALIGN: u64 = 64;
 
 /// One buffer of the arena.
 pub(crate) struct Live {
-    /// Index of the buffer in the plan.
-    pub(crate) buffer: usize,
     /// Bytes.
     pub(crate) size: u64,
     /// First step that touches it.
@@ -25,10 +23,10 @@ pub(crate) struct Live {
 /// are 1; buffers whose size is found during the run are left out.
 pub(crate) fn arena(plan: &Plan, sizes: &Sizes) -> (Vec<Live>, u64) {
     let mut live: Vec<Live> = Vec::new();
-    for (buffer, b) in plan.buffers.iter().enumerate() {
+    for b in &plan.buffers {
         let Place::Arena { first, last } = b.place else { continue };
         if let Some(size) = byte_len(plan, b, sizes) {
-            live.push(Live { buffer, size, first, last, offset: 0 });
+            live.push(Live { size, first, last, offset: 0 });
         }
     }
     let requests: Vec<Request> =

@@ -1,7 +1,7 @@
 //! `nnc ops`: the table of operators.
 
 use super::failure::Failure;
-use super::out::say;
+use super::out::{self, say};
 use clap::Args;
 use nnc_frontend::ops::{OnnxOp, table};
 use serde_json::json;
@@ -46,28 +46,24 @@ pub(crate) fn run(args: &OpsArgs) -> Result<ExitCode, Failure> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = comfy_table::Table::new();
-    let preset =
-        if args.markdown { comfy_table::presets::ASCII_MARKDOWN } else { comfy_table::presets::NOTHING };
-    table.load_preset(preset);
-    let wide = if args.missing {
-        vec!["domain", "operator", "versions"]
+    let columns: &[&str] = if args.missing {
+        &["domain", "operator", "versions"]
     } else {
-        vec!["domain", "operator", "versions", "notes"]
+        &["domain", "operator", "versions", "notes"]
     };
-    table.set_header(&wide);
+    let mut table = out::table(columns);
+    if args.markdown {
+        table.load_preset(comfy_table::presets::ASCII_MARKDOWN);
+        table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
+    }
     for r in &rows {
         let versions: Vec<String> = r.versions.iter().map(i64::to_string).collect();
-        let notes = r.doc.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+        let notes = r.doc.split_whitespace().collect::<Vec<_>>().join(" ");
+        let notes = if args.markdown { notes.replace('|', "\\|") } else { notes };
         let cells = [r.domain.to_owned(), r.op.to_owned(), versions.join(", "), notes];
-        table.add_row(cells.into_iter().take(wide.len()));
+        table.add_row(cells.into_iter().take(columns.len()));
     }
-    if args.markdown {
-        table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
-    } else {
-        table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
-    }
-    say!("{table}");
+    out::print_table(&table);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -25,6 +25,20 @@ pub(crate) fn line(text: &str) {
     }
 }
 
+/// A table without borders; the last column fills the line.
+pub(crate) fn table(header: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
+    table.set_header(header);
+    table
+}
+
+/// Prints a table.
+pub(crate) fn print_table(table: &comfy_table::Table) {
+    table.lines().for_each(|l| line(l.trim_end()));
+}
+
 /// A number of bytes in words.
 pub(crate) fn bytes(n: u64) -> String {
     let units = ["B", "KB", "MB", "GB", "TB"];

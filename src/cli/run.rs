@@ -4,7 +4,7 @@ use super::config::{Config, is_type};
 use super::engine::{executor, open_model};
 use super::failure::Failure;
 use super::options::CompileOptions;
-use super::out::{bytes, say, seconds, spinner, write_file};
+use super::out::{bytes, print_table, say, seconds, spinner, table, write_file};
 use super::picture::{PictureOptions, print_top};
 use super::source::{read_all, type_of};
 use super::{compare, units};
@@ -181,9 +181,7 @@ fn print_json(session: &Session, ports: &[Port], values: &[Value], time: f64) {
 }
 
 fn print_profile(profile: &Profile) {
-    let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
-    table.set_header(["share", "time", "calls", "bytes", "kernel", "node"]);
+    let mut table = table(&["share", "time", "calls", "bytes", "kernel", "node"]);
     for row in profile.table().iter().take(30) {
         table.add_row([
             format!("{:.1} %", 100.0 * row.share),
@@ -194,5 +192,5 @@ fn print_profile(profile: &Profile) {
             row.node.clone(),
         ]);
     }
-    say!("{table}");
+    print_table(&table);
 }

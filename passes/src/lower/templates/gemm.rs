@@ -125,9 +125,10 @@ impl Plan {
         joined_stride(&v.at, letters)
     }
 
-    /// Keeps the largest m letter; the others become batch letters.
+    /// Keeps the largest m letter; the others become batch letters. A size that is not known counts as
+    /// a small number: it is a batch more often than not.
     fn split_m(&mut self) {
-        let size = |l: &Letter| l.extent.as_const().unwrap_or(i64::MAX);
+        let size = |l: &Letter| l.extent.as_const().unwrap_or(32);
         let keep = (0..self.m.len()).max_by_key(|i| size(&self.m[*i])).expect("there are m letters");
         let kept = self.m.remove(keep);
         self.batch.append(&mut self.m);
