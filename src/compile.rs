@@ -16,11 +16,13 @@ pub struct Options {
     pub optimize: bool,
     /// Stop after so many rewrites.
     pub fuel: u64,
+    /// Hashes of the model file and of all options, kept in the artifact so that it can be reused.
+    pub origin: (u64, u64),
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { target: "native".into(), optimize: true, fuel: u64::MAX }
+        Options { target: "native".into(), optimize: true, fuel: u64::MAX, origin: (0, 0) }
     }
 }
 
@@ -72,6 +74,8 @@ pub fn emit(graph: &Graph, options: &Options, path: &Path) -> Result<Compiled, C
         model: graph.name.clone(),
         precision: "f32".into(),
         writer: env!("CARGO_PKG_VERSION").into(),
+        model_hash: options.origin.0,
+        options_hash: options.origin.1,
         ..ArtifactInfo::default()
     };
     let sizes = artifact::write(&program, target, info, path)?;

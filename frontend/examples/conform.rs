@@ -1,5 +1,5 @@
 //! Runs test folders (`model.onnx`, `test_data_set_K/input_I.pb`, `output_I.pb`) through the interpreter:
-//! `conform [--constants] FOLDER…`; with `--constants` integer inputs become part of the model.
+//! `conform [--constants] FOLDER…`; with `--constants` all inputs but the first become part of the model.
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
 use nnc_frontend::model::{ExternalFiles, Model, SharedBytes, ValueType, read_model};
@@ -40,7 +40,8 @@ fn main() {
 
 fn run(folder: &Path, constants: bool) -> Result<(), Failure> {
     let open = |p: &Path| Ok(Arc::new(std::fs::read(p)?) as SharedBytes);
-    let bytes = open(&folder.join("model.onnx")).map_err(|e: std::io::Error| Failure::Error(e.to_string()))?;
+    let bytes =
+        open(&folder.join("model.onnx")).map_err(|e: std::io::Error| Failure::Error(e.to_string()))?;
     let model = read_model(bytes, &mut ExternalFiles::beside(folder, &open))
         .map_err(|e| Failure::Refused(e.to_string()))?;
     for set in 0.. {
@@ -61,13 +62,16 @@ fn run_set(model: &Model, data: &Path, folder: &Path, constants: bool) -> Result
     for (i, input) in inputs.iter().enumerate() {
         let value = read(&data.join(format!("input_{i}.pb")), input.ty.as_ref())?;
         match &value {
-            Value::Tensor(t) if constants && t.dtype().int_range().is_some() => {
+            Value::Tensor(t) if constants && i > 0 => {
                 options.constants.insert(input.name.clone(), t.clone());
             }
             _ => values.push(value),
         }
     }
     let graph = import(model, &options).map_err(|e| Failure::Refused(e.to_string()))?;
+    if let Err(broken) = nnc_ir::verify(&graph) {
+        return Err(Failure::Error(format!("verifier: {}", broken[0])));
+    }
     let found = Interpreter::new(&graph).run(&values).map_err(|e| Failure::Error(e.to_string()))?;
     let (rtol, atol) = tolerance(folder);
     for (i, (output, found)) in model.graph.outputs.iter().zip(&found).enumerate() {
@@ -120,7 +124,8 @@ fn compare_tensors(a: &Tensor, b: &Tensor, rtol: f64, atol: f64) -> Result<(), S
         return if a == b { Ok(()) } else { Err(format!("{a:?} differs: {}", first_difference(a, b))) };
     }
     let rtol = if a.dtype() == DType::BF16 { rtol.max(2f64.powi(-6)) } else { rtol };
-    let close = |x: f64, y: f64| x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= atol + rtol * x.abs();
+    let close =
+        |x: f64, y: f64| x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= atol + rtol * x.abs();
     let (x, y) = (a.to_f64s(), b.to_f64s());
     match x.iter().zip(&y).position(|(x, y)| !close(*x, *y)) {
         None => Ok(()),

@@ -33,6 +33,9 @@ impl DerefMut for Cx<'_, '_, '_> {
     }
 }
 
+/// Makes the inputs of a subgraph of a block's parameters.
+pub(crate) type Bind<'f, 'm> = dyn FnMut(&mut Cx<'_, '_, 'm>, &[ValueId]) -> Lowered<Vec<ValueId>> + 'f;
+
 /// The outcome of a step of a lowering.
 pub(crate) type Lowered<T = ()> = Result<T, Refusal>;
 
@@ -219,6 +222,9 @@ impl<'c, 'g, 'm> Cx<'c, 'g, 'm> {
 
     /// Elements of an integer tensor of rank 0 or 1 as expressions, where known.
     pub fn content_of(&mut self, v: ValueId) -> Option<Vec<Dim>> {
+        if self.graph.tensor_ty(v).shape == [Dim::ZERO] {
+            return Some(Vec::new());
+        }
         self.importer.known.content(self.builder.graph, v).or_else(|| {
             let t = self.constant_of(v).filter(|t| t.dtype().int_range().is_some() && t.rank() <= 1)?;
             t.to_ints().iter().map(|v| i64::try_from(*v).ok().map(Dim::int)).collect()
@@ -244,8 +250,17 @@ impl<'c, 'g, 'm> Cx<'c, 'g, 'm> {
         }
     }
 
-    /// Elements of an integer tensor as sizes; what is not known becomes symbols bound at run time.
+    /// Elements of an integer tensor as expressions; what is not known becomes symbols bound at run time.
     pub fn dims_of(&mut self, v: ValueId) -> Lowered<Vec<Dim>> {
+        self.bound_dims(v, false)
+    }
+
+    /// The same for integers that are sizes: never negative.
+    pub fn sizes_of(&mut self, v: ValueId) -> Lowered<Vec<Dim>> {
+        self.bound_dims(v, true)
+    }
+
+    fn bound_dims(&mut self, v: ValueId, sizes: bool) -> Lowered<Vec<Dim>> {
         if let Some(content) = self.content_of(v) {
             return Ok(content);
         }
@@ -262,7 +277,9 @@ impl<'c, 'g, 'm> Cx<'c, 'g, 'm> {
         let names = symbols.iter().map(|s| s.to_string().into_bytes()).collect();
         self.one("symbols", attrs! { names: Attr::Strs(names) }, &[v])?;
         let dims: Vec<Dim> = symbols.iter().map(|s| Dim::sym(s.clone())).collect();
-        symbols.into_iter().for_each(|s| self.importer.known.add_integer(s));
+        if !sizes {
+            symbols.into_iter().for_each(|s| self.importer.known.add_integer(s));
+        }
         // Later readers of the same value get the same symbols, where they are certain to be bound.
         if len <= 64 && self.block == self.graph.body() {
             self.graph.value_mut(v).content = Some(dims.clone());
@@ -335,8 +352,13 @@ impl<'c, 'g, 'm> Cx<'c, 'g, 'm> {
 
     /// `x` without the given axes, which have size 1.
     pub fn squeeze(&mut self, x: ValueId, axes: &[usize]) -> Lowered<ValueId> {
-        let shape: Vec<Dim> =
-            self.shape(x).into_iter().enumerate().filter(|(i, _)| !axes.contains(i)).map(|(_, d)| d).collect();
+        let shape: Vec<Dim> = self
+            .shape(x)
+            .into_iter()
+            .enumerate()
+            .filter(|(i, _)| !axes.contains(i))
+            .map(|(_, d)| d)
+            .collect();
         Ok(self.reshape(x, &shape)?)
     }
 
@@ -394,10 +416,11 @@ impl<'c, 'g, 'm> Cx<'c, 'g, 'm> {
         &mut self,
         graph: &'m model::Graph,
         params: &[Type],
-        bind: &mut dyn FnMut(&mut Cx<'_, '_, 'm>, &[ValueId]) -> Lowered<Vec<ValueId>>,
+        bind: &mut Bind<'_, 'm>,
     ) -> Lowered<Body> {
         let block = self.graph.add_block();
-        let params: Vec<ValueId> = params.iter().map(|ty| self.graph.add_param(block, ty.clone(), None)).collect();
+        let params: Vec<ValueId> =
+            params.iter().map(|ty| self.graph.add_param(block, ty.clone(), None)).collect();
         let inputs = self.at_block(block, |cx| bind(cx, &params))?;
         if graph.inputs.len() != inputs.len() {
             unsupported!("the subgraph takes {} inputs, found {}", graph.inputs.len(), inputs.len());
@@ -415,8 +438,17 @@ impl<'c, 'g, 'm> Cx<'c, 'g, 'm> {
 
     /// Imports a subgraph in place, into the current block.
     pub fn inline(&mut self, graph: &'m model::Graph) -> Lowered<Vec<ValueId>> {
+        self.inline_with(graph, &[])
+    }
+
+    /// Imports a subgraph in place, its inputs bound to values.
+    pub fn inline_with(&mut self, graph: &'m model::Graph, inputs: &[ValueId]) -> Lowered<Vec<ValueId>> {
+        if graph.inputs.len() != inputs.len() {
+            unsupported!("the subgraph takes {} inputs, found {}", graph.inputs.len(), inputs.len());
+        }
+        let inputs = graph.inputs.iter().zip(inputs).map(|(i, v)| (i.name.as_str(), Some(*v))).collect();
         let outputs: Vec<&str> = graph.outputs.iter().map(|o| o.name.as_str()).collect();
-        let results = self.importer.graph(self.builder, graph, Vec::new(), &outputs);
+        let results = self.importer.graph(self.builder, graph, inputs, &outputs);
         results.into_iter().collect::<Option<_>>().ok_or(Refusal::Follows)
     }
 

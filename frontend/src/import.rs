@@ -6,6 +6,8 @@
 
 mod inputs;
 mod scope;
+#[cfg(test)]
+mod tests;
 
 pub use inputs::ImportOptions;
 pub(crate) use inputs::elem_type;
@@ -77,7 +79,8 @@ impl<'m> Importer<'m> {
         let Some(asked) = &options.outputs else {
             return graph.outputs.iter().map(|o| o.name.as_str()).collect();
         };
-        let mut names: BTreeSet<&str> = graph.nodes.iter().flat_map(|n| &n.outputs).map(String::as_str).collect();
+        let mut names: BTreeSet<&str> =
+            graph.nodes.iter().flat_map(|n| &n.outputs).map(String::as_str).collect();
         names.extend(graph.inputs.iter().map(|i| i.name.as_str()));
         names.extend(graph.initializers.iter().map(|i| i.name.as_str()));
         let mut found = Vec::new();

@@ -27,7 +27,6 @@ macro_rules! unsupported {
 }
 pub(crate) use unsupported;
 
-
 impl From<OpError> for Refusal {
     fn from(e: OpError) -> Refusal {
         Refusal::Because(e.0)

@@ -18,6 +18,9 @@ fn run(graph: &Graph, _: &Target, report: &mut Report) -> Result<Graph, OpError>
     for _ in 0..4 {
         let before = report.n_applied(PASS.name);
         graph = report.apply(PASS.name, &graph, |rw, node| {
+            if let Some(values) = absorbed(rw, node)? {
+                return Ok(Outcome::Applied(values));
+            }
             if let Some(values) = widened(rw, node)? {
                 return Ok(Outcome::Applied(values));
             }
@@ -28,6 +31,23 @@ fn run(graph: &Graph, _: &Target, report: &mut Report) -> Result<Graph, OpError>
         }
     }
     Ok(graph)
+}
+
+/// A transposed product is a product with its letters in another order.
+fn absorbed(rw: &mut Rewriter, node: &NodeView) -> Result<Option<Vec<ValueId>>, OpError> {
+    if !node.is("transpose") {
+        return Ok(None);
+    }
+    let Some(product) = rw.sole(node.inputs[0], "contract") else { return Ok(None) };
+    let letters: Vec<char> = product.attrs.str("out").chars().collect();
+    let perm = node.attrs.indices("perm");
+    // The matrix kernel writes its columns contiguously.
+    if perm.last() != Some(&(perm.len() - 1)) {
+        return Ok(None);
+    }
+    let (mut attrs, inputs) = (product.attrs.clone(), product.inputs.clone());
+    attrs.set("out", nnc_ir::Attr::Str(perm.iter().map(|p| letters[*p]).collect()));
+    Ok(Some(rw.b.add("contract", attrs, &inputs)?))
 }
 
 /// Products and recurrent layers in f16 or bf16 are computed in f32 and rounded once.

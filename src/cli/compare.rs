@@ -151,11 +151,15 @@ fn compare_floats(found: &Tensor, expected: &Tensor, tolerance: Tolerance) -> Di
     }
     let rel_l2 = if squares == 0.0 { 0.0 } else { (squares / norm).sqrt() };
     let (rtol, atol, l2) = match tolerance {
-        Tolerance::Given { rtol, atol } if expected.dtype() == DType::BF16 => (rtol.max(BF16_RTOL), atol, -1.0),
+        Tolerance::Given { rtol, atol } if expected.dtype() == DType::BF16 => {
+            (rtol.max(BF16_RTOL), atol, -1.0)
+        }
         Tolerance::Given { rtol, atol } => (rtol, atol, -1.0),
         Tolerance::Whole { rtol, atol, l2 } => (rtol, atol * largest, l2),
     };
-    let close = |a: f64, b: f64| equal(a, b) || (a.is_finite() && b.is_finite() && (a - b).abs() <= atol + rtol * b.abs());
+    let close = |a: f64, b: f64| {
+        equal(a, b) || (a.is_finite() && b.is_finite() && (a - b).abs() <= atol + rtol * b.abs())
+    };
     let far = f.iter().zip(&e).filter(|(a, b)| !close(**a, **b)).count();
     let first = f.iter().zip(&e).position(|(a, b)| !close(*a, *b));
     let problem = first.filter(|_| rel_l2 > l2 || l2 < 0.0).map(|at| {

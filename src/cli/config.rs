@@ -35,7 +35,8 @@ impl Config {
         if !raw.outputs.is_empty() {
             import.outputs = Some(raw.outputs.clone());
         }
-        let compile = Options { target: raw.target.clone(), optimize: raw.level > 0, fuel: raw.fuel };
+        let optimize = raw.level > 0;
+        let compile = Options { target: raw.target.clone(), optimize, fuel: raw.fuel, ..Options::default() };
         Ok(Config { import, compile })
     }
 
@@ -46,18 +47,20 @@ impl Config {
         fixed.chain(bounded).collect()
     }
 
-    /// A hash of all that changes the artifact.
+    /// A hash of all that changes the artifact: the options, and the program itself, which may have
+    /// been built anew.
     pub(crate) fn hash(&self) -> u64 {
-        let text = format!("{} {:?} {:?}", env!("CARGO_PKG_VERSION"), self.import, self.compile);
+        let program = std::env::current_exe().and_then(std::fs::metadata);
+        let built = program.map(|f| (f.len(), f.modified().ok())).ok();
+        let text = format!("{} {built:?} {:?} {:?}", env!("CARGO_PKG_VERSION"), self.import, self.compile);
         xxh3_64(text.as_bytes())
     }
 }
 
 /// `name=8` or `name=1..512`, inclusive.
 fn parse_dim(text: &str) -> Result<(String, i64, i64), Failure> {
-    let wrong = || {
-        Failure::user(format!("--dim must be a size (batch=8) or a range (seq=1..512), found \"{text}\""))
-    };
+    let wrong =
+        || Failure::user(format!("--dim must be a size (batch=8) or a range (seq=1..512), found \"{text}\""));
     let (name, size) = text.split_once('=').ok_or_else(wrong)?;
     let (low, high) = size.split_once("..").unwrap_or((size, size));
     match (low.trim().parse(), high.trim().trim_start_matches('=').parse()) {

@@ -93,7 +93,11 @@ pub(crate) fn routines(session: &Session) -> Vec<String> {
 }
 
 /// Opens an artifact, its weights checked.
-pub(crate) fn open(path: &Path, isa: Option<Isa>, executor: &Arc<dyn Executor>) -> Result<Session, ArtifactError> {
+pub(crate) fn open(
+    path: &Path,
+    isa: Option<Isa>,
+    executor: &Arc<dyn Executor>,
+) -> Result<Session, ArtifactError> {
     let options = LoadOptions { isa, check_weights: true, ..LoadOptions::default() };
     let artifact = Arc::new(Artifact::open_with(path, &options)?);
     let session = SessionOptions { executor: Some(Arc::clone(executor)), ..SessionOptions::default() };

@@ -1,11 +1,12 @@
 //! How a verb fails: one message, its causes, what to do, and the exit code.
 
+use nnc::CompileError;
 use nnc::model::ModelError;
 use nnc::runtime::{ArtifactError, RunError};
-use nnc::CompileError;
 use nnc_frontend::{ImportErrors, Problem};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::IsTerminal;
 
 /// A message for the user.
 #[derive(Debug, Default)]
@@ -41,6 +42,17 @@ impl Failure {
     /// 1 for a bug, 2 for the user's affair.
     pub(crate) fn exit_code(&self) -> u8 {
         if self.internal { 1 } else { 2 }
+    }
+
+    /// Writes the message to standard error, in color on a terminal unless NO_COLOR is set.
+    pub(crate) fn print(&self) {
+        let colored =
+            std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        let text = self.to_string();
+        match text.strip_prefix("error:") {
+            Some(rest) if colored => eprintln!("\x1b[1;31merror:\x1b[0m{rest}"),
+            _ => eprintln!("{text}"),
+        }
     }
 
     /// Headline and causes in one line.

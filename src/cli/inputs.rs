@@ -54,12 +54,20 @@ pub(crate) fn random(dtype: DType, shape: &[usize], seed: u64) -> Result<Tensor,
             let x: Vec<f64> = (0..count).map(|_| 2.0 * unit(next()) - 1.0).collect();
             Tensor::from_f64s(dtype, shape, &x)
         }
-        Kind::Bool => Tensor::from_ints(dtype, shape, &(0..n).map(|_| i128::from(next() >> 63)).collect::<Vec<_>>()),
+        Kind::Bool => {
+            Tensor::from_ints(dtype, shape, &(0..n).map(|_| i128::from(next() >> 63)).collect::<Vec<_>>())
+        }
         Kind::Int | Kind::Uint => {
             let top = dtype.int_range().map_or(9, |(_, top)| top.min(9)).unsigned_abs() as u64;
-            Tensor::from_ints(dtype, shape, &(0..n).map(|_| i128::from(next() % (top + 1))).collect::<Vec<_>>())
+            Tensor::from_ints(
+                dtype,
+                shape,
+                &(0..n).map(|_| i128::from(next() % (top + 1))).collect::<Vec<_>>(),
+            )
         }
-        Kind::Str => Tensor::from_strings(shape, (0..n).map(|_| format!("s{}", next() % 10).into_bytes()).collect()),
+        Kind::Str => {
+            Tensor::from_strings(shape, (0..n).map(|_| format!("s{}", next() % 10).into_bytes()).collect())
+        }
     };
     made.map_err(|e| Failure::user(e.to_string()))
 }

@@ -1,17 +1,17 @@
 //! `nnc verify`: runs models against expected outputs.
 
-use super::case::{data_folders, model_of, read_data, stated_tolerance, DataSet};
+use super::case::{DataSet, data_folders, model_of, read_data, stated_tolerance};
 use super::compare::{Difference, Tolerance, compare};
 use super::config::Config;
 use super::engine::{self, EngineError, executor, target_for};
 use super::failure::Failure;
 use super::guard;
-use super::options::CompileOptions;
 use super::inputs::random_inputs;
+use super::options::CompileOptions;
 use super::out::say;
 use clap::Args;
-use nnc::model::ModelError;
 use nnc::CompileError;
+use nnc::model::ModelError;
 use nnc_frontend::ImportErrors;
 use nnc_ir::{DType, Graph, Interpreter};
 use nnc_runtime::{Executor, Isa, Session, Value};
@@ -119,9 +119,8 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     let (mut passed, mut total, mut code) = (0usize, 0usize, 0u8);
     for case in &args.cases {
         for isa in &forced {
-            let verdict = guard::catch(|| verify(case, args, *isa, &executor)).unwrap_or_else(|message| {
-                Verdict::early(Status::Error, format!("{INTERNAL}{message}"))
-            });
+            let verdict = guard::catch(|| verify(case, args, *isa, &executor))
+                .unwrap_or_else(|message| Verdict::early(Status::Error, format!("{INTERNAL}{message}")));
             total += 1;
             passed += usize::from(verdict.status == Status::Pass);
             code = worse(code, verdict.exit_code());
@@ -159,7 +158,11 @@ fn print(case: &Path, isa: Isa, v: &Verdict, json: bool) {
     match v.status {
         Status::Pass => {
             let (abs, l2) = (d.max_abs, d.rel_l2);
-            say!("{status:<11} {case}  max abs {abs:.1e}, relative L2 {l2:.1e}, {} kernels, {}", v.kernels, isa.name());
+            say!(
+                "{status:<11} {case}  max abs {abs:.1e}, relative L2 {l2:.1e}, {} kernels, {}",
+                v.kernels,
+                isa.name()
+            );
         }
         _ => say!("{status:<11} {case}  {}", v.message),
     }

@@ -67,14 +67,23 @@ pub(crate) fn dense(s: &SparseTensorRef) -> Result<Tensor, Refusal> {
     let shape: Vec<usize> = s.dims.iter().filter_map(|d| usize::try_from(*d).ok()).collect();
     let len = shape.iter().try_fold(1usize, |a, d| a.checked_mul(*d)).filter(|n| *n <= MAX_DENSE);
     let (Some(len), true) = (len, shape.len() == s.dims.len() && !values.dtype().is_packed()) else {
-        unsupported!("sparse tensor \"{}\" of shape {:?} is too large or of packed elements", s.values.name, s.dims);
+        unsupported!(
+            "sparse tensor \"{}\" of shape {:?} is too large or of packed elements",
+            s.values.name,
+            s.dims
+        );
     };
     let mut strings = vec![Vec::new(); if values.dtype() == DType::Str { len } else { 0 }];
     let size = values.dtype().size();
     let mut bytes = vec![0u8; if values.dtype() == DType::Str { 0 } else { len * size }];
     let places = places(&indices, &shape)?;
     if places.len() != values.len() {
-        unsupported!("sparse tensor \"{}\" has {} indices for {} values", s.values.name, places.len(), values.len());
+        unsupported!(
+            "sparse tensor \"{}\" has {} indices for {} values",
+            s.values.name,
+            places.len(),
+            values.len()
+        );
     }
     for (i, place) in places.into_iter().enumerate() {
         if values.dtype() == DType::Str {
@@ -96,7 +105,10 @@ fn places(indices: &Tensor, shape: &[usize]) -> Result<Vec<usize>, Refusal> {
     let as_len = |v: &i128| usize::try_from(*v).map_err(|_| outside());
     let len: usize = shape.iter().product();
     if indices.rank() < 2 {
-        return ints.iter().map(|v| as_len(v).and_then(|v| if v < len { Ok(v) } else { Err(outside()) })).collect();
+        return ints
+            .iter()
+            .map(|v| as_len(v).and_then(|v| if v < len { Ok(v) } else { Err(outside()) }))
+            .collect();
     }
     if indices.shape()[1] != shape.len() || shape.is_empty() {
         return Err(outside());

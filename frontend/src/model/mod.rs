@@ -11,7 +11,7 @@ mod types;
 pub(crate) mod wire;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use check::check_graph;
 pub use external::{ExternalFiles, OpenFile};

@@ -42,7 +42,12 @@ pub(super) const ROWS: &[OnnxOp] = &[
         cx.done(y)
     }),
     ml("Imputer", &[1], "a marked value, or NaN, replaced column by column", imputer),
-    ml("LinearClassifier", &[1], "the class with the highest linear score, and all scores", linear_classifier),
+    ml(
+        "LinearClassifier",
+        &[1],
+        "the class with the highest linear score, and all scores",
+        linear_classifier,
+    ),
     ml("LinearRegressor", &[1], "linear functions of the columns", |cx| {
         let n = cx.attrs.int_or("targets", 1)?;
         let post = Post::from_attr(cx)?;
@@ -61,6 +66,7 @@ pub(super) const ROWS: &[OnnxOp] = &[
         let ty = nnc_ir::Type::tensor(DType::F32, shape);
         super::routine::one(cx, "one_hot_encoder", params, ty, &[Some(x)])
     }),
+    ml("SVMRegressor", &[1], "kernels of support vectors, weighted and summed", svm_regressor),
     ml("Scaler", &[1], "`(x - offset) * scale`, column by column", |cx| {
         let x = cx.required(0)?;
         let x = cx.cast(x, DType::F32)?;
@@ -190,5 +196,67 @@ fn imputer(cx: &mut Cx) -> Lowered {
     let value = cx.constant(value);
     let value = cx.cast(value, dtype)?;
     let y = cx.select(marked, value, x)?;
+    cx.done(y)
+}
+
+/// Kernel values `[rows, vectors]` of the input and support vectors.
+fn kernel(cx: &mut Cx, x: ValueId, vectors: ValueId) -> Lowered<ValueId> {
+    let params = cx.attrs.floats("kernel_params")?.unwrap_or(&[]);
+    let number = |i: usize| params.get(i).map_or(0.0, |v| f64::from(*v));
+    let (gamma, shift, degree) = (number(0), number(1), number(2));
+    match cx.attrs.string_or("kernel_type", "LINEAR")? {
+        "LINEAR" => Ok(cx.contract("mk", "nk", "mn", x, vectors)?),
+        "POLY" => {
+            let dot = cx.contract("mk", "nk", "mn", x, vectors)?;
+            let base = cx.affine(dot, gamma, shift)?;
+            cx.with_const(ScalarOp::Pow, base, degree)
+        }
+        "SIGMOID" => {
+            let dot = cx.contract("mk", "nk", "mn", x, vectors)?;
+            let line = cx.affine(dot, gamma, shift)?;
+            Ok(cx.unary(ScalarOp::Tanh, line)?)
+        }
+        "RBF" => {
+            let (a, b) = (cx.unsqueeze(x, &[1])?, cx.unsqueeze(vectors, &[0])?);
+            let difference = cx.binary(ScalarOp::Sub, a, b)?;
+            let squares = cx.binary(ScalarOp::Mul, difference, difference)?;
+            let distance = cx.reduce("sum", squares, &[2])?;
+            let exponent = cx.with_const(ScalarOp::Mul, distance, -gamma)?;
+            Ok(cx.unary(ScalarOp::Exp, exponent)?)
+        }
+        other => unsupported!("attribute \"kernel_type\" is unknown: \"{other}\""),
+    }
+}
+
+fn svm_regressor(cx: &mut Cx) -> Lowered {
+    let post = Post::from_attr(cx)?;
+    let n = usize::try_from(cx.attrs.int_or("n_supports", 0)?).unwrap_or(0);
+    let coefficients = cx.attrs.required("coefficients", cx.attrs.floats("coefficients"))?;
+    let vectors = cx.attrs.floats("support_vectors")?.unwrap_or(&[]);
+    let rho = cx.attrs.floats("rho")?.and_then(|r| r.first()).map_or(0.0, |r| f64::from(*r));
+    let x = cx.required(0)?;
+    let x = rows(cx, x)?;
+    let x = cx.cast(x, DType::F32)?;
+    cx.expect_rank("the input", x, 2)?;
+    let sums = if n == 0 {
+        // Without vectors the coefficients are those of a linear function.
+        let w = cx.constant(Tensor::from_slice(&[1, coefficients.len()], coefficients)?);
+        kernel(cx, x, w)?
+    } else {
+        if coefficients.len() != n || !vectors.len().is_multiple_of(n) {
+            unsupported!("attributes \"coefficients\" and \"support_vectors\" do not fit {n} vectors");
+        }
+        let v = cx.constant(Tensor::from_slice(&[n, vectors.len() / n], vectors)?);
+        let values = kernel(cx, x, v)?;
+        let w = cx.constant(Tensor::from_slice(&[1, n], coefficients)?);
+        cx.contract("mk", "nk", "mn", values, w)?
+    };
+    let mut y = cx.with_const(ScalarOp::Add, sums, rho)?;
+    if cx.attrs.flag_or("one_class", false)? {
+        let inside = cx.with_const(ScalarOp::Gt, y, 0.0)?;
+        let (one, minus) = (cx.scalar(DType::F32, 1.0)?, cx.scalar(DType::F32, -1.0)?);
+        y = cx.select(inside, one, minus)?;
+    }
+    let y = post.apply(cx, y)?;
     cx.done(y)
 }

@@ -4,23 +4,28 @@
 
 use super::sequence::{common, is_unknown_rank};
 use super::{OnnxOp, onnx};
-use crate::context::{Body, Cx, Lowered, normal_axis};
+use crate::context::{Bind, Body, Cx, Lowered, normal_axis};
 use crate::model::Graph;
 use crate::refusal::unsupported;
 use nnc_ir::{Attr, DType, Dim, Tensor, Type, ValueId, attrs};
 
 pub(super) const ROWS: &[OnnxOp] = &[
     onnx("If", &[1, 11, 13, 16, 19, 21, 23, 24, 25], "one of two subgraphs, by a condition", lower_if),
-    onnx("Loop", &[1, 11, 13, 16, 19, 21, 23, 24, 25], "a subgraph repeated by count, by condition, or both", |cx| {
-        let body = cx.graph_attr("body")?;
-        let trip = cx.input(0)?.map(|v| cx.reshape(v, &[])).transpose()?;
-        let cond = cx.input(1)?.map(|v| cx.reshape(v, &[])).transpose()?;
-        let carried = (2..cx.n_inputs()).map(|i| cx.value(i)).collect::<Lowered<Vec<_>>>()?;
-        let results = repeat(cx, body, trip, cond, &carried)?;
-        results.into_iter().enumerate().for_each(|(i, v)| cx.output(i, v));
-        Ok(())
-    }),
-    onnx("Scan", &[8, 9, 11, 16, 19, 21, 23, 24, 25], "a subgraph over the elements along axes; version 8 is refused", scan),
+    onnx(
+        "Loop",
+        &[1, 11, 13, 16, 19, 21, 23, 24, 25],
+        "a subgraph repeated by count, by condition, or both",
+        |cx| {
+            let body = cx.graph_attr("body")?;
+            let trip = cx.input(0)?.map(|v| cx.reshape(v, &[])).transpose()?;
+            let cond = cx.input(1)?.map(|v| cx.reshape(v, &[])).transpose()?;
+            let carried = (2..cx.n_inputs()).map(|i| cx.value(i)).collect::<Lowered<Vec<_>>>()?;
+            let results = repeat(cx, body, trip, cond, &carried)?;
+            results.into_iter().enumerate().for_each(|(i, v)| cx.output(i, v));
+            Ok(())
+        },
+    ),
+    onnx("Scan", &[8, 9, 11, 16, 19, 21, 23, 24, 25], "a subgraph over the elements along axes", scan),
 ];
 
 fn lower_if(cx: &mut Cx) -> Lowered {
@@ -55,7 +60,8 @@ fn choose<'m>(cx: &mut Cx<'_, '_, 'm>, cond: ValueId, branches: [&'m Graph; 2]) 
 
 /// Whether a condition compares a size with 1.
 fn asks_for_one(cx: &mut Cx, cond: ValueId) -> bool {
-    let Some([a, b]) = cx.graph.def_if(cond, "eq").and_then(|n| n.inputs.get(..2)).map(|i| [i[0], i[1]]) else {
+    let Some([a, b]) = cx.graph.def_if(cond, "eq").and_then(|n| n.inputs.get(..2)).map(|i| [i[0], i[1]])
+    else {
         return false;
     };
     let one = |d: Option<Vec<Dim>>| d.is_some_and(|d| d.iter().all(|d| d.is(1)));
@@ -96,7 +102,7 @@ fn settle<'m>(
     graph: &'m Graph,
     initial: &[Type],
     results_before: usize,
-    bind: &mut dyn FnMut(&mut Cx<'_, '_, 'm>, &[ValueId]) -> Lowered<Vec<ValueId>>,
+    bind: &mut Bind<'_, 'm>,
 ) -> Lowered<Body> {
     let turn = [Type::tensor(DType::I64, vec![]), Type::tensor(DType::Bool, vec![])];
     let mut types = initial.to_vec();
@@ -193,10 +199,9 @@ fn walks(cx: &Cx, axes: &str, directions: &str, ranks: &[usize]) -> Lowered<Vec<
 fn scan(cx: &mut Cx) -> Lowered {
     let body = cx.graph_attr("body")?;
     let n_scanned = cx.attrs.required("num_scan_inputs", cx.attrs.int("num_scan_inputs"))?;
-    if cx.version == 8 {
-        unsupported!("version 8, which has a batch axis, is not supported");
-    }
-    let values = (0..cx.n_inputs()).map(|i| cx.value(i)).collect::<Lowered<Vec<_>>>()?;
+    // Version 8 has lengths before the states.
+    let first = usize::from(cx.version == 8);
+    let values = (first..cx.n_inputs()).map(|i| cx.value(i)).collect::<Lowered<Vec<_>>>()?;
     let n_states = usize::try_from(n_scanned).ok().and_then(|n| values.len().checked_sub(n));
     let Some(n_states) = n_states.filter(|n| *n < values.len()) else {
         unsupported!("attribute \"num_scan_inputs\" is {n_scanned} of {} inputs", values.len());
@@ -207,13 +212,36 @@ fn scan(cx: &mut Cx) -> Lowered {
             unsupported!("scanned input {i} must have an axis, found {}", cx.graph.ty(*v));
         }
     }
-    let ranks: Vec<usize> = scanned.iter().map(|v| cx.rank(*v)).collect();
-    let walks_in = walks(cx, "scan_input_axes", "scan_input_directions", &ranks)?;
-    let len = cx.dim(scanned[0], walks_in[0].axis);
+    let outputs = if cx.version == 8 {
+        batched_scan(cx, body, states, scanned)?
+    } else {
+        let ranks: Vec<usize> = scanned.iter().map(|v| cx.rank(*v)).collect();
+        let walks_in = walks(cx, "scan_input_axes", "scan_input_directions", &ranks)?;
+        let mut outputs = scan_once(cx, body, states, scanned, &walks_in)?;
+        let ranks: Vec<usize> = outputs[n_states..].iter().map(|v| cx.rank(*v)).collect();
+        let walks_out = walks(cx, "scan_output_axes", "scan_output_directions", &ranks)?;
+        for (v, walk) in outputs[n_states..].iter_mut().zip(&walks_out) {
+            *v = joined(cx, *v, walk)?;
+        }
+        outputs
+    };
+    outputs.into_iter().enumerate().for_each(|(i, v)| cx.output(i, v));
+    Ok(())
+}
+
+/// Last states, then scanned outputs along a new first axis.
+fn scan_once<'m>(
+    cx: &mut Cx<'_, '_, 'm>,
+    body: &'m Graph,
+    states: &[ValueId],
+    scanned: &[ValueId],
+    walks: &[Walk],
+) -> Lowered<Vec<ValueId>> {
+    let len = cx.dim(scanned[0], walks[0].axis);
     let initial: Vec<Type> = states.iter().map(|v| cx.graph.ty(*v).clone()).collect();
     let mut bind = |cx: &mut Cx<'_, '_, '_>, params: &[ValueId]| {
         let mut inputs = params[2..].to_vec();
-        for (v, walk) in scanned.iter().zip(&walks_in) {
+        for (v, walk) in scanned.iter().zip(walks) {
             inputs.push(element(cx, *v, walk, params[0], &len)?);
         }
         Ok(inputs)
@@ -222,17 +250,40 @@ fn scan(cx: &mut Cx) -> Lowered {
     // The condition stays true.
     let results = [&imported.params[1..2], &imported.results].concat();
     let trip = cx.size_scalar(&len, DType::I64)?;
-    let outputs = add_loop(cx, &imported, results, Some(trip), None, states)?;
-    let ranks: Vec<usize> = outputs[n_states..].iter().map(|v| cx.rank(*v)).collect();
-    let walks_out = walks(cx, "scan_output_axes", "scan_output_directions", &ranks)?;
-    for (i, v) in outputs.into_iter().enumerate() {
-        let v = match i.checked_sub(n_states).map(|k| &walks_out[k]) {
-            Some(walk) => joined(cx, v, walk)?,
-            None => v,
-        };
-        cx.output(i, v);
+    add_loop(cx, &imported, results, Some(trip), None, states)
+}
+
+/// Version 8: each element of the batch is scanned on its own, in a loop around the scan.
+fn batched_scan<'m>(
+    cx: &mut Cx<'_, '_, 'm>,
+    body: &'m Graph,
+    states: &[ValueId],
+    scanned: &[ValueId],
+) -> Lowered<Vec<ValueId>> {
+    if cx.input(0)?.is_some() {
+        unsupported!("input 0 (sequence_lens) is not supported");
     }
-    Ok(())
+    let directions = cx.attrs.ints("directions")?.map_or_else(|| vec![0; scanned.len()], <[i64]>::to_vec);
+    let walks: Vec<Walk> = directions.iter().map(|d| Walk { axis: 0, reverse: *d != 0 }).collect();
+    if walks.len() != scanned.len() {
+        unsupported!("attribute \"directions\" must hold {} numbers", scanned.len());
+    }
+    let block = cx.graph.add_block();
+    let turn = cx.graph.add_param(block, Type::tensor(DType::I64, vec![]), None);
+    let go = cx.graph.add_param(block, Type::tensor(DType::Bool, vec![]), None);
+    let outputs = cx.at_block(block, |cx| {
+        let own = |cx: &mut Cx<'_, '_, '_>, values: &[ValueId]| -> Lowered<Vec<ValueId>> {
+            let mut take = |v: &ValueId| Ok(cx.one("gather", attrs! { axis: Attr::Int(0) }, &[*v, turn])?);
+            values.iter().map(&mut take).collect()
+        };
+        let (states, scanned) = (own(cx, states)?, own(cx, scanned)?);
+        scan_once(cx, body, &states, &scanned, &walks)
+    })?;
+    let batch = cx.dim(scanned[0], 0);
+    let trip = cx.size_scalar(&batch, DType::I64)?;
+    let results = [&[go], outputs.as_slice()].concat();
+    let outer = Body { block, params: vec![turn, go], results: results.clone() };
+    add_loop(cx, &outer, results, Some(trip), None, &[])
 }
 
 /// Element number `turn` of a scanned input.

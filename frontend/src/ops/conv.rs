@@ -17,7 +17,12 @@ pub(super) const ROWS: &[OnnxOp] = &[
         let y = conv(cx, x, w, None)?;
         cx.done(y)
     }),
-    onnx("ConvTranspose", &[1, 11, 22], "transposed convolution with weights [C, O/group, …]", conv_transpose),
+    onnx(
+        "ConvTranspose",
+        &[1, 11, 22],
+        "transposed convolution with weights [C, O/group, …]",
+        conv_transpose,
+    ),
 ];
 
 /// An 8-bit operand minus its zero point, in 32 bits; a zero point of rank 1 lies along `axis`.

@@ -6,12 +6,17 @@ use crate::refusal::unsupported;
 use nnc_ir::{Attr, DType, Dim, ScalarOp, ValueId, attrs};
 
 pub(super) const ROWS: &[OnnxOp] = &[
-    onnx("Gather", &[1, 11, 13], "elements along an axis by indices; negative ones count from the end", |cx| {
-        let (x, indices) = (cx.required(0)?, cx.required(1)?);
-        let axis = cx.axis("axis", 0, cx.rank(x))?;
-        let y = gather(cx, x, indices, axis)?;
-        cx.done(y)
-    }),
+    onnx(
+        "Gather",
+        &[1, 11, 13],
+        "elements along an axis by indices; negative ones count from the end",
+        |cx| {
+            let (x, indices) = (cx.required(0)?, cx.required(1)?);
+            let axis = cx.axis("axis", 0, cx.rank(x))?;
+            let y = gather(cx, x, indices, axis)?;
+            cx.done(y)
+        },
+    ),
     onnx("GatherElements", &[11, 13], "elements along an axis, an index for each", |cx| {
         let (x, indices) = (cx.required(0)?, cx.required(1)?);
         let axis = cx.axis("axis", 0, cx.rank(x))?;
@@ -24,9 +29,19 @@ pub(super) const ROWS: &[OnnxOp] = &[
         let y = cx.one("gather_nd", attrs! { batch_dims: Attr::Int(batch_dims) }, &[x, indices])?;
         cx.done(y)
     }),
-    onnx("ReverseSequence", &[10, 28], "the first elements of each row reversed, as many as given", reverse_sequence),
+    onnx(
+        "ReverseSequence",
+        &[10, 28],
+        "the first elements of each row reversed, as many as given",
+        reverse_sequence,
+    ),
     onnx("Scatter", &[9, 11], "older name of ScatterElements", scatter_elements),
-    onnx("ScatterElements", &[11, 13, 16, 18], "updates placed along an axis, an index for each", scatter_elements),
+    onnx(
+        "ScatterElements",
+        &[11, 13, 16, 18],
+        "updates placed along an axis, an index for each",
+        scatter_elements,
+    ),
     onnx("ScatterND", &[11, 13, 16, 18], "updates placed at coordinates", |cx| {
         let (x, indices, updates) = (cx.required(0)?, cx.required(1)?, cx.required(2)?);
         let reduction = reduction(cx)?;

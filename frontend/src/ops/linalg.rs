@@ -9,7 +9,12 @@ use nnc_ir::{Dim, ScalarOp, ValueId};
 use std::collections::BTreeMap;
 
 pub(super) const ROWS: &[OnnxOp] = &[
-    onnx("Einsum", &[12, 28], "contraction of any number of tensors by letters; a letter may repeat in one", einsum),
+    onnx(
+        "Einsum",
+        &[12, 28],
+        "contraction of any number of tensors by letters; a letter may repeat in one",
+        einsum,
+    ),
     onnx("Gemm", &[1, 6, 7, 9, 11, 13], "`alpha * A' * B' + beta * C`", gemm),
     onnx("MatMul", &[1, 9, 13], "numpy's matmul", |cx| {
         let (a, b) = (cx.required(0)?, cx.required(1)?);
@@ -294,7 +299,8 @@ fn contract_pair(cx: &mut Cx, a: Labeled, b: Labeled, needed: &dyn Fn(&char) -> 
     let mut names: BTreeMap<char, char> = BTreeMap::new();
     for c in a.1.iter().chain(&b.1) {
         let n = names.len();
-        let letter = *LETTERS.get(n).ok_or_else(|| Refusal::because("at most 26 axes are supported"))? as char;
+        let letter =
+            *LETTERS.get(n).ok_or_else(|| Refusal::because("at most 26 axes are supported"))? as char;
         names.entry(*c).or_insert(letter);
     }
     let text = |letters: &[char]| letters.iter().map(|c| names[c]).collect::<String>();

@@ -1,6 +1,6 @@
 //! Operators of ONNX Runtime's own domain that its tools write.
 
-use super::conv::{centered_value, along};
+use super::conv::{along, centered_value};
 use super::norm::normalized;
 use super::pool::mean_keep;
 use super::quantize::{blocks, dequantized, quantized, requantized};
@@ -62,7 +62,9 @@ pub(super) const ROWS: &[OnnxOp] = &[
         let y = cx.select(negative, low, x)?;
         packed(cx, y, 3)
     }),
-    row("QLinearMul", "product of quantized numbers, quantized again", |cx| qlinear_binary(cx, ScalarOp::Mul)),
+    row("QLinearMul", "product of quantized numbers, quantized again", |cx| {
+        qlinear_binary(cx, ScalarOp::Mul)
+    }),
     row("QLinearSigmoid", "sigmoid of quantized numbers", |cx| {
         let x = unpacked(cx, 0)?;
         let y = cx.unary(ScalarOp::Sigmoid, x)?;
@@ -180,8 +182,10 @@ fn matmul_nbits(cx: &mut Cx) -> Lowered {
         8 => DType::U8,
         _ => unsupported!("attribute \"bits\" must be 2, 4 or 8, found {bits}"),
     };
-    if k < 1 || n < 1 || block < 1 {
-        unsupported!("attributes \"K\", \"N\" and \"block_size\" must be positive, found {k}, {n}, {block}");
+    if [k, n, block].iter().any(|v| !(1..1 << 31).contains(v)) {
+        unsupported!(
+            "attributes \"K\", \"N\" and \"block_size\" must be positive sizes, found {k}, {n}, {block}"
+        );
     }
     if cx.input(4)?.is_some() {
         unsupported!("input 4 (g_idx) is not supported");

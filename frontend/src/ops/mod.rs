@@ -1,12 +1,15 @@
 //! The table of operators: one row each, by family, with its lowering to the graph.
 
 mod arithmetic;
+mod attention;
+mod axes;
 mod cast;
 mod classical;
 mod control;
 mod conv;
 mod indexing;
 mod linalg;
+mod loss;
 mod microsoft;
 mod movement;
 mod norm;
@@ -15,11 +18,15 @@ mod quantize;
 mod random;
 mod recurrent;
 mod reduce;
+mod regions;
 mod resize;
 mod routine;
+mod sampling;
 mod sequence;
 mod shape;
+mod signal;
 mod source;
+mod training;
 mod trees;
 mod unary;
 
@@ -70,12 +77,15 @@ const fn ml(
 static FAMILIES: &[&[OnnxOp]] = &[
     arithmetic::BINARY,
     arithmetic::ROWS,
+    attention::ROWS,
+    attention::STATEFUL,
     cast::ROWS,
     classical::ROWS,
     control::ROWS,
     conv::ROWS,
     indexing::ROWS,
     linalg::ROWS,
+    loss::ROWS,
     microsoft::ROWS,
     movement::ROWS,
     norm::ROWS,
@@ -84,11 +94,15 @@ static FAMILIES: &[&[OnnxOp]] = &[
     random::ROWS,
     recurrent::ROWS,
     reduce::ROWS,
+    regions::ROWS,
     resize::ROWS,
     routine::ROWS,
+    sampling::ROWS,
     sequence::ROWS,
     shape::ROWS,
+    signal::ROWS,
     source::ROWS,
+    training::ROWS,
     trees::ROWS,
     unary::SCALAR,
     unary::ROWS,
@@ -104,3 +118,6 @@ pub fn find(domain: &str, op: &str) -> Option<&'static OnnxOp> {
     let domain = if domain.is_empty() { "ai.onnx" } else { domain };
     table().find(|row| row.name.op == op && row.name.domain == domain)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,10 @@
 //! Elements in other places: transposes, slices, joins, padding.
 
+use super::axes::over_axis_list;
 use super::{OnnxOp, onnx};
 use crate::context::{Cx, Lowered, normal_axis};
 use crate::refusal::unsupported;
-use nnc_ir::{Attr, Dim, ValueId, attrs};
+use nnc_ir::{Attr, DType, Dim, ScalarOp, ValueId, attrs};
 
 pub(super) const ROWS: &[OnnxOp] = &[
     onnx("CenterCropPad", &[18], "cropped or zero-padded around the center to a shape", center_crop_pad),
@@ -17,7 +18,12 @@ pub(super) const ROWS: &[OnnxOp] = &[
         cx.done(y)
     }),
     onnx("DepthToSpace", &[1, 11, 13, 28], "channels moved into blocks of pixels", depth_to_space),
-    onnx("Pad", &[1, 2, 11, 13, 18, 19, 21, 23, 24, 25], "padded by a value, edges, reflection or wrapping", pad),
+    onnx(
+        "Pad",
+        &[1, 2, 11, 13, 18, 19, 21, 23, 24, 25],
+        "padded by a value, edges, reflection or wrapping",
+        pad,
+    ),
     onnx("Slice", &[1, 10, 11, 13], "part of some axes, every so many elements", slice),
     onnx("SpaceToDepth", &[1, 13, 28], "blocks of pixels moved into channels", space_to_depth),
     onnx("Split", &[1, 2, 11, 13, 18], "cut along an axis", split),
@@ -64,30 +70,99 @@ fn cut(cx: &Cx, size: &Dim, start: &Dim, end: &Dim, step: i64) -> Lowered<Cut> {
 
 fn slice(cx: &mut Cx) -> Lowered {
     let x = cx.required(0)?;
-    let shape = cx.shape(x);
-    let (starts, ends, axes, steps) = if cx.version < 10 {
+    let rank = cx.rank(x);
+    if cx.version < 10 {
         let list = |ints: &[i64]| ints.iter().map(|v| Dim::int(*v)).collect::<Vec<_>>();
         let starts = list(cx.attrs.required("starts", cx.attrs.ints("starts"))?);
         let ends = list(cx.attrs.required("ends", cx.attrs.ints("ends"))?);
-        (starts, ends, cx.attrs.ints("axes")?.map(<[i64]>::to_vec), None)
-    } else {
-        let (starts, ends) = (cx.required(1)?, cx.required(2)?);
-        (cx.dims_of(starts)?, cx.dims_of(ends)?, cx.const_ints(3)?, cx.const_ints(4)?)
+        let axes = match cx.attrs.ints("axes")? {
+            Some(axes) => axes.iter().map(|a| normal_axis(*a, rank)).collect::<Lowered<Vec<_>>>()?,
+            None => (0..starts.len()).collect(),
+        };
+        let steps = vec![1; starts.len()];
+        let y = sliced(cx, x, &axes, &starts, &ends, &steps)?;
+        return cx.done(y);
+    }
+    let (starts, ends) = (cx.required(1)?, cx.required(2)?);
+    let known = |cx: &mut Cx, v| cx.content_of(v)?.iter().map(Dim::as_const).collect::<Option<Vec<_>>>();
+    let steps = cx.input(4)?.map(|v| (v, known(cx, v)));
+    let (from, to) = (cx.dims_of(starts)?, cx.dims_of(ends)?);
+    let mut build = |cx: &mut Cx<'_, '_, '_>, axes: &[usize]| match &steps {
+        None => sliced(cx, x, axes, &from, &to, &vec![1; from.len()]),
+        Some((_, Some(steps))) => sliced(cx, x, axes, &from, &to, steps),
+        Some((steps, None)) => stepped(cx, x, axes, [starts, ends, *steps]),
     };
-    let n = starts.len();
-    let axes = axes.unwrap_or_else(|| (0i64..).take(n).collect());
-    let steps = steps.unwrap_or_else(|| vec![1; n]);
-    if ends.len() != n || axes.len() != n || steps.len() != n {
+    let y = match cx.input(3)? {
+        Some(axes) => over_axis_list(cx, axes, rank, &mut build)?,
+        None => build(cx, &(0..from.len()).collect::<Vec<_>>())?,
+    };
+    cx.done(y)
+}
+
+/// Some axes cut by known steps.
+fn sliced(
+    cx: &mut Cx,
+    x: ValueId,
+    axes: &[usize],
+    starts: &[Dim],
+    ends: &[Dim],
+    steps: &[i64],
+) -> Lowered<ValueId> {
+    let shape = cx.shape(x);
+    let (mut from, mut sizes, mut by) = (vec![Dim::ZERO; shape.len()], shape.clone(), vec![1; shape.len()]);
+    if [starts.len(), ends.len(), steps.len()].iter().any(|n| *n != axes.len()) {
         unsupported!("starts, ends, axes and steps must be of one length");
     }
-    let (mut from, mut sizes, mut by) = (vec![Dim::ZERO; shape.len()], shape.clone(), vec![1; shape.len()]);
-    for i in 0..n {
-        let axis = normal_axis(axes[i], shape.len())?;
-        let cut = cut(cx, &shape[axis], &starts[i], &ends[i], steps[i])?;
-        (from[axis], sizes[axis], by[axis]) = (cut.start, cut.size, cut.step);
+    for (i, axis) in axes.iter().enumerate() {
+        let Some(size) = shape.get(*axis) else {
+            unsupported!("axis {axis} lies outside rank {}", shape.len())
+        };
+        let cut = cut(cx, size, &starts[i], &ends[i], steps[i])?;
+        (from[*axis], sizes[*axis], by[*axis]) = (cut.start, cut.size, cut.step);
     }
-    let y = cx.slice(x, from, sizes, by)?;
-    cx.done(y)
+    Ok(cx.slice(x, from, sizes, by)?)
+}
+
+/// Some axes cut by steps that only run time tells: gathered at computed places.
+fn stepped(cx: &mut Cx, mut x: ValueId, axes: &[usize], lists: [ValueId; 3]) -> Lowered<ValueId> {
+    for (i, axis) in axes.iter().enumerate() {
+        let mut numbers = lists;
+        for v in &mut numbers {
+            let one = cx.slice_axis(*v, 0, Dim::len(i), Dim::ONE)?;
+            let one = cx.reshape(one, &[])?;
+            *v = cx.cast(one, DType::I64)?;
+        }
+        let [start, end, step] = numbers;
+        let size = cx.dim(x, *axis);
+        let size = cx.size_scalar(&size, DType::I64)?;
+        let (zero, minus) =
+            (cx.size_scalar(&Dim::ZERO, DType::I64)?, cx.size_scalar(&Dim::int(-1), DType::I64)?);
+        let back = cx.with_const(ScalarOp::Lt, step, 0.0)?;
+        let last = cx.with_const(ScalarOp::Sub, size, 1.0)?;
+        let (low, high) = (cx.select(back, minus, zero)?, cx.select(back, last, size)?);
+        let mut bounds = [start, end];
+        for v in &mut bounds {
+            let negative = cx.with_const(ScalarOp::Lt, *v, 0.0)?;
+            let from_end = cx.binary(ScalarOp::Add, *v, size)?;
+            let at = cx.select(negative, from_end, *v)?;
+            let at = cx.binary(ScalarOp::Max, at, low)?;
+            *v = cx.binary(ScalarOp::Min, at, high)?;
+        }
+        let [start, end] = bounds;
+        let (up, down) = (cx.binary(ScalarOp::Sub, end, start)?, cx.binary(ScalarOp::Sub, start, end)?);
+        let span = cx.select(back, down, up)?;
+        let stride = cx.unary(ScalarOp::Abs, step)?;
+        let span = cx.binary(ScalarOp::Add, span, stride)?;
+        let span = cx.with_const(ScalarOp::Sub, span, 1.0)?;
+        let count = cx.binary(ScalarOp::Div, span, stride)?;
+        let count = cx.with_const(ScalarOp::Max, count, 0.0)?;
+        let count = cx.sizes_of(count)?;
+        let at = cx.iota(&count, 0, DType::I64)?;
+        let at = cx.binary(ScalarOp::Mul, at, step)?;
+        let at = cx.binary(ScalarOp::Add, at, start)?;
+        x = cx.one("gather", attrs! { axis: Attr::Int(*axis as i64) }, &[x, at])?;
+    }
+    Ok(x)
 }
 
 fn split(cx: &mut Cx) -> Lowered {
@@ -185,32 +260,36 @@ fn pad(cx: &mut Cx) -> Lowered {
         unsupported!("attribute \"mode\" is unknown: \"{mode}\"");
     }
     let dtype = cx.dtype(x);
-    let (pads, axes, value) = if cx.version < 11 {
+    let mut axes = None;
+    let (pads, value) = if cx.version < 11 {
         let name = if cx.version == 1 { "paddings" } else { "pads" };
         let pads = cx.attrs.required(name, cx.attrs.ints(name))?;
         let value = cx.number("value", 0.0)?;
-        (pads.iter().map(|v| Dim::int(*v)).collect(), None, cx.scalar(dtype, value)?)
+        (pads.iter().map(|v| Dim::int(*v)).collect::<Vec<_>>(), cx.scalar(dtype, value)?)
     } else {
+        axes = cx.input(3)?;
         let pads = cx.required(1)?;
         let value = match cx.input(2)? {
             Some(v) => cx.reshape(v, &[])?,
             None => cx.constant(nnc_ir::Tensor::zeros(dtype, &[])?),
         };
-        (cx.dims_of(pads)?, cx.const_ints(3)?, value)
+        (cx.dims_of(pads)?, value)
     };
-    let axes = match axes {
-        Some(axes) => axes.iter().map(|a| normal_axis(*a, rank)).collect::<Lowered<Vec<_>>>()?,
-        None => (0..rank).collect(),
+    let mut build = |cx: &mut Cx<'_, '_, '_>, axes: &[usize]| {
+        let n = axes.len();
+        if pads.len() != 2 * n {
+            unsupported!("{} paddings for {n} axes", pads.len());
+        }
+        let (mut low, mut high) = (vec![Dim::ZERO; rank], vec![Dim::ZERO; rank]);
+        for (i, a) in axes.iter().enumerate() {
+            (low[*a], high[*a]) = (pads[i].clone(), pads[n + i].clone());
+        }
+        padded(cx, x, value, low, high, mode)
     };
-    let n = axes.len();
-    if pads.len() != 2 * n {
-        unsupported!("{} paddings for {n} axes", pads.len());
-    }
-    let (mut low, mut high) = (vec![Dim::ZERO; rank], vec![Dim::ZERO; rank]);
-    for (i, a) in axes.into_iter().enumerate() {
-        (low[a], high[a]) = (pads[i].clone(), pads[n + i].clone());
-    }
-    let y = padded(cx, x, value, low, high, mode)?;
+    let y = match axes {
+        Some(axes) => over_axis_list(cx, axes, rank, &mut build)?,
+        None => build(cx, &(0..rank).collect::<Vec<_>>())?,
+    };
     cx.done(y)
 }
 

@@ -9,7 +9,12 @@ use crate::refusal::unsupported;
 use nnc_ir::{Attr, DType, Dim, ScalarOp, ValueId, attrs};
 
 pub(super) const ROWS: &[OnnxOp] = &[
-    onnx("BatchNormalization", &[1, 6, 7, 9, 14, 15], "per channel, by given or (training) own statistics", batch_norm),
+    onnx(
+        "BatchNormalization",
+        &[1, 6, 7, 9, 14, 15],
+        "per channel, by given or (training) own statistics",
+        batch_norm,
+    ),
     onnx("GroupNormalization", &[18, 21], "by the statistics of groups of channels", group_norm),
     onnx("Hardmax", &[1, 11, 13], "1 at the first largest element along an axis, 0 elsewhere", |cx| {
         softmax_like(cx, |cx, x, axis| {
@@ -281,7 +286,13 @@ pub(super) fn normalized(
     Ok(cx.cast(y, dtype)?)
 }
 
-fn layer_norm_node(cx: &mut Cx, operands: [ValueId; 3], axis: usize, eps: f64, rms: bool) -> Lowered<ValueId> {
+fn layer_norm_node(
+    cx: &mut Cx,
+    operands: [ValueId; 3],
+    axis: usize,
+    eps: f64,
+    rms: bool,
+) -> Lowered<ValueId> {
     let attrs = attrs! {
         axes_from: Attr::Int(axis as i64), eps: Attr::Float(eps), rms: Attr::Int(i64::from(rms))
     };

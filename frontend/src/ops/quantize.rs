@@ -88,7 +88,12 @@ fn dequantize_linear(cx: &mut Cx) -> Lowered {
 }
 
 /// `(x - zero) * scale` in the type of the scale, or at least 32 bits.
-pub(super) fn dequantized(cx: &mut Cx, x: ValueId, scale: ValueId, zero: Option<ValueId>) -> Lowered<ValueId> {
+pub(super) fn dequantized(
+    cx: &mut Cx,
+    x: ValueId,
+    scale: ValueId,
+    zero: Option<ValueId>,
+) -> Lowered<ValueId> {
     let dtype = cx.dtype(scale);
     let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
     let mut y = x;

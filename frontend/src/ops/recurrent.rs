@@ -52,7 +52,9 @@ fn activations(cx: &Cx, cell: &Cell, directions: usize) -> Lowered<Activations> 
     let wanted = cell.activations.len() * directions;
     let names: Vec<&str> = match cx.attrs.strings("activations")? {
         Some(names) if names.len() == wanted => names,
-        Some(names) => unsupported!("attribute \"activations\" must hold {wanted} names, found {}", names.len()),
+        Some(names) => {
+            unsupported!("attribute \"activations\" must hold {wanted} names, found {}", names.len())
+        }
         None => cell.activations.repeat(directions),
     };
     // Numbers are listed for the activations that take one, in order.

@@ -1,7 +1,9 @@
 //! Reductions over axes, positions of extremes, running sums.
 
+use super::axes::over_axes;
+use super::shape::Axes;
 use super::{OnnxOp, onnx};
-use crate::context::{Cx, Lowered, normal_axes, normal_axis};
+use crate::context::{Cx, Lowered, normal_axes};
 use crate::refusal::unsupported;
 use nnc_ir::{Attr, DType, Kind, ScalarOp, ValueId, attrs};
 
@@ -19,16 +21,20 @@ pub(super) const ROWS: &[OnnxOp] = &[
         })
     }),
     onnx("ReduceL2", &[1, 11, 13, 18], "root of the sum of squares", |cx| {
-        reduce(cx, 18, |cx, x, axes| on_floats(cx, x, axes, |cx, x, axes| {
-            let sum = sum_of_squares(cx, x, axes)?;
-            Ok(cx.unary(ScalarOp::Sqrt, sum)?)
-        }))
+        reduce(cx, 18, |cx, x, axes| {
+            on_floats(cx, x, axes, |cx, x, axes| {
+                let sum = sum_of_squares(cx, x, axes)?;
+                Ok(cx.unary(ScalarOp::Sqrt, sum)?)
+            })
+        })
     }),
     onnx("ReduceLogSum", &[1, 11, 13, 18, 28], "logarithm of the sum", |cx| {
-        reduce(cx, 18, |cx, x, axes| on_floats(cx, x, axes, |cx, x, axes| {
-            let sum = cx.reduce_keep("sum", x, axes)?;
-            Ok(cx.unary(ScalarOp::Log, sum)?)
-        }))
+        reduce(cx, 18, |cx, x, axes| {
+            on_floats(cx, x, axes, |cx, x, axes| {
+                let sum = cx.reduce_keep("sum", x, axes)?;
+                Ok(cx.unary(ScalarOp::Log, sum)?)
+            })
+        })
     }),
     onnx("ReduceLogSumExp", &[1, 11, 13, 18, 28], "logarithm of the sum of exponentials", |cx| {
         reduce(cx, 18, |cx, x, axes| on_floats(cx, x, axes, log_sum_exp))
@@ -53,15 +59,19 @@ fn reduce(cx: &mut Cx, from: i64, step: Step) -> Lowered {
     let nothing = cx.attrs.flag_or("noop_with_empty_axes", false)?;
     let x = cx.required(0)?;
     let rank = cx.rank(x);
-    let given = super::shape::axes_operand(cx, from)?.filter(|a| !a.is_empty());
-    let axes = match given {
-        Some(axes) => normal_axes(&axes, rank)?,
-        // Without axes the elements are still mapped, each on its own.
-        None if nothing => Vec::new(),
-        None => (0..rank).collect(),
+    let mut build = |cx: &mut Cx<'_, '_, '_>, axes: &[usize]| {
+        let kept = step(cx, x, axes)?;
+        if keep { Ok(kept) } else { cx.squeeze(kept, axes) }
     };
-    let kept = step(cx, x, &axes)?;
-    let y = if keep { kept } else { cx.squeeze(kept, &axes)? };
+    let all: Vec<usize> = (0..rank).collect();
+    let given = super::shape::axes_operand(cx, from)?;
+    let y = match given {
+        Axes::Known(axes) if !axes.is_empty() => build(cx, &normal_axes(&axes, rank)?)?,
+        Axes::Found(axes) => over_axes(cx, axes, rank, &mut build)?,
+        // Without axes the elements are still mapped, each on its own.
+        _ if nothing => build(cx, &[])?,
+        _ => build(cx, &all)?,
+    };
     cx.done(y)
 }
 
@@ -110,15 +120,14 @@ fn arg_reduce(cx: &mut Cx, kind: &str) -> Lowered {
 
 fn cumulative(cx: &mut Cx, kind: &str) -> Lowered {
     let (exclusive, reverse) = (cx.attrs.int_or("exclusive", 0)?, cx.attrs.int_or("reverse", 0)?);
-    let x = cx.required(0)?;
-    let axis = match cx.const_ints(1)?.as_deref() {
-        Some([axis]) => normal_axis(*axis, cx.rank(x))?,
-        _ => unsupported!("input 1 (axis) must be one number"),
-    };
-    let attrs = attrs! {
-        kind: Attr::Str(kind.into()), axis: Attr::Int(axis as i64), exclusive: Attr::Int(exclusive),
-        reverse: Attr::Int(reverse)
-    };
-    let y = cx.one("cumulative", attrs, &[x])?;
+    let (x, axis) = (cx.required(0)?, cx.required(1)?);
+    let y = over_axes(cx, axis, cx.rank(x), &mut |cx, axes| {
+        let [axis] = axes else { unsupported!("input 1 (axis) must be one number") };
+        let attrs = attrs! {
+            kind: Attr::Str(kind.into()), axis: Attr::Int(*axis as i64), exclusive: Attr::Int(exclusive),
+            reverse: Attr::Int(reverse)
+        };
+        Ok(cx.one("cumulative", attrs, &[x])?)
+    })?;
     cx.done(y)
 }

@@ -18,15 +18,15 @@ pub(super) const ROWS: &[OnnxOp] = &[
                 vec![1.0, 1.0, h.unwrap_or(1.0), w.unwrap_or(1.0)]
             }
             7 => cx.attrs.required("scales", cx.attrs.floats("scales"))?.to_vec(),
-            _ => known_scales(cx, 1)?,
-        };
-        let mode = match cx.attrs.string_or("mode", "nearest")? {
-            "linear" | "bilinear" => Mode::Linear,
-            "nearest" => Mode::Nearest,
-            other => unsupported!("attribute \"mode\" is unknown: \"{other}\""),
+            _ => {
+                let (x, scales) = (cx.required(0)?, cx.required(1)?);
+                let style = Style { mode: upsample_mode(cx)?, ..Style::old() };
+                let y = by_scale_value(cx, x, scales, &style)?;
+                return cx.done(y);
+            }
         };
         let x = cx.required(0)?;
-        let style = Style { mode, ..Style::old() };
+        let style = Style { mode: upsample_mode(cx)?, ..Style::old() };
         let y = by_scales(cx, x, &scales, &style)?;
         cx.done(y)
     }),
@@ -65,17 +65,46 @@ impl Style<'_> {
     }
 }
 
+/// A scale.
+#[derive(Clone, PartialEq, Eq)]
+enum Scale {
+    /// A fraction of sizes.
+    Fraction(Dim, Dim),
+    /// A scalar found at run time.
+    Value(ValueId),
+}
+
+impl Scale {
+    /// The scale as a number, where it is known.
+    fn known(&self) -> Option<f64> {
+        match self {
+            Scale::Fraction(n, d) => n.as_const().zip(d.as_const()).map(|(n, d)| n as f64 / d as f64),
+            Scale::Value(_) => None,
+        }
+    }
+
+    /// Whether nothing is scaled.
+    fn is_one(&self) -> bool {
+        matches!(self, Scale::Fraction(n, d) if n == d)
+    }
+
+    /// Numerator and denominator as scalars of f64.
+    fn scalars(&self, cx: &mut Cx) -> Lowered<(ValueId, ValueId)> {
+        match self {
+            Scale::Fraction(n, d) => Ok((cx.size_scalar(n, DType::F64)?, cx.size_scalar(d, DType::F64)?)),
+            Scale::Value(v) => Ok((cx.cast(*v, DType::F64)?, cx.scalar(DType::F64, 1.0)?)),
+        }
+    }
+}
+
 /// One axis to be resized.
 struct Axis {
     axis: usize,
     input: Dim,
     output: Dim,
-    /// The scale as a fraction.
-    scale: (Dim, Dim),
-    /// The same as a number, where known.
-    factor: Option<f64>,
-    /// Start and end of the region, as fractions of the axis.
-    roi: Option<(f64, f64)>,
+    scale: Scale,
+    /// Start and end of the region as scalars, in fractions of the axis.
+    roi: Option<[ValueId; 2]>,
 }
 
 fn style<'m>(cx: &Cx<'_, '_, 'm>) -> Lowered<Style<'m>> {
@@ -99,11 +128,12 @@ fn style<'m>(cx: &Cx<'_, '_, 'm>) -> Lowered<Style<'m>> {
     })
 }
 
-fn known_scales(cx: &mut Cx, i: usize) -> Lowered<Vec<f32>> {
-    match cx.const_numbers(i)? {
-        Some(numbers) => Ok(numbers.into_iter().map(|v| v as f32).collect()),
-        None => unsupported!("input {i} (scales) is missing"),
-    }
+fn upsample_mode(cx: &Cx) -> Lowered<Mode> {
+    Ok(match cx.attrs.string_or("mode", "nearest")? {
+        "linear" | "bilinear" => Mode::Linear,
+        "nearest" => Mode::Nearest,
+        other => unsupported!("attribute \"mode\" is unknown: \"{other}\""),
+    })
 }
 
 fn resize(cx: &mut Cx) -> Lowered {
@@ -112,8 +142,8 @@ fn resize(cx: &mut Cx) -> Lowered {
     let style = style(cx)?;
     let policy = cx.attrs.string_or("keep_aspect_ratio_policy", "stretch")?;
     if cx.version < 11 {
-        let scales = known_scales(cx, 1)?;
-        let y = by_scales(cx, x, &scales, &style)?;
+        let scales = cx.required(1)?;
+        let y = by_scale_value(cx, x, scales, &style)?;
         return cx.done(y);
     }
     let axes = match cx.attrs.ints("axes")? {
@@ -132,11 +162,14 @@ fn resize(cx: &mut Cx) -> Lowered {
         (None, None) => unsupported!("neither scales nor sizes are given"),
     };
     if style.coordinates == "tf_crop_and_resize" {
-        let Some(roi) = cx.const_numbers(1)?.filter(|r| r.len() == 2 * axes.len()) else {
-            unsupported!("input 1 (roi) must be constant with two numbers per axis");
-        };
+        let roi = cx.required(1)?;
+        let roi = cx.cast(roi, DType::F64)?;
         for (i, axis) in plan.iter_mut().enumerate() {
-            axis.roi = Some((roi[i], roi[axes.len() + i]));
+            let mut bound = |at: usize| -> Lowered<ValueId> {
+                let one = cx.slice_axis(roi, 0, Dim::len(at), Dim::ONE)?;
+                Ok(cx.reshape(one, &[])?)
+            };
+            axis.roi = Some([bound(i)?, bound(axes.len() + i)?]);
         }
     }
     let y = resized(cx, x, plan, &style)?;
@@ -152,9 +185,8 @@ fn axes_by_sizes(cx: &Cx, x: ValueId, axes: &[usize], sizes: &[Dim], policy: &st
     if policy == "stretch" {
         return Ok(pairs()
             .map(|(axis, input, output)| {
-                let scale = (output.clone(), input.clone());
-                let factor = output.as_const().zip(input.as_const()).map(|(o, i)| o as f64 / i as f64);
-                Axis { axis, input, output, scale, factor, roi: None }
+                let scale = Scale::Fraction(output.clone(), input.clone());
+                Axis { axis, input, output, scale, roi: None }
             })
             .collect());
     }
@@ -177,8 +209,7 @@ fn axes_by_sizes(cx: &Cx, x: ValueId, axes: &[usize], sizes: &[Dim], policy: &st
             // Rounded, halves up.
             let two = Dim::int(2);
             let output = (input.clone() * Dim::int(2 * n) + Dim::int(d)).floor_div(&(two * Dim::int(d)));
-            let factor = Some(n as f64 / d as f64);
-            Axis { axis, input, output, scale: (Dim::int(n), Dim::int(d)), factor, roi: None }
+            Axis { axis, input, output, scale: Scale::Fraction(Dim::int(n), Dim::int(d)), roi: None }
         })
         .collect())
 }
@@ -188,7 +219,7 @@ fn axes_by_scale_value(cx: &mut Cx, x: ValueId, axes: &[usize], scales: ValueId)
         let scales: Vec<f32> = t.to_f64s().into_iter().map(|v| v as f32).collect();
         return axes_by_scales(cx, x, axes, &scales);
     }
-    // Sizes are found at run time; places follow from the quotient of sizes.
+    // Sizes are found at run time.
     let shape = cx.shape(x);
     let dims = cx.dims(axes.iter().map(|a| shape[*a].clone()).collect())?;
     let dtype = cx.dtype(scales);
@@ -197,7 +228,12 @@ fn axes_by_scale_value(cx: &mut Cx, x: ValueId, axes: &[usize], scales: ValueId)
     let sizes = cx.unary(ScalarOp::Floor, sizes)?;
     let sizes = cx.cast(sizes, DType::I64)?;
     let sizes = cx.dims_of(sizes)?;
-    axes_by_sizes(cx, x, axes, &sizes, "stretch")
+    let mut plan = axes_by_sizes(cx, x, axes, &sizes, "stretch")?;
+    for (i, axis) in plan.iter_mut().enumerate() {
+        let scale = cx.slice_axis(scales, 0, Dim::len(i), Dim::ONE)?;
+        axis.scale = Scale::Value(cx.reshape(scale, &[])?);
+    }
+    Ok(plan)
 }
 
 fn axes_by_scales(cx: &Cx, x: ValueId, axes: &[usize], scales: &[f32]) -> Lowered<Vec<Axis>> {
@@ -212,8 +248,8 @@ fn axes_by_scales(cx: &Cx, x: ValueId, axes: &[usize], scales: &[f32]) -> Lowere
         let (n, d) = fraction(*scale);
         let input = cx.dim(x, *axis);
         let output = (input.clone() * Dim::int(n)).floor_div(&Dim::int(d));
-        let scale = (Dim::int(n), Dim::int(d));
-        plan.push(Axis { axis: *axis, input, output, scale, factor: Some(n as f64 / d as f64), roi: None });
+        let scale = Scale::Fraction(Dim::int(n), Dim::int(d));
+        plan.push(Axis { axis: *axis, input, output, scale, roi: None });
     }
     Ok(plan)
 }
@@ -222,7 +258,7 @@ fn axes_by_scales(cx: &Cx, x: ValueId, axes: &[usize], scales: &[f32]) -> Lowere
 fn fraction(x: f32) -> (i64, i64) {
     for d in 1..=4096i64 {
         let n = (f64::from(x) * d as f64).round();
-        if n >= 1.0 && n < 1e15 && (n / d as f64) as f32 == x {
+        if (1.0..1e15).contains(&n) && (n / d as f64) as f32 == x {
             return (n as i64, d);
         }
     }
@@ -236,12 +272,18 @@ fn by_scales(cx: &mut Cx, x: ValueId, scales: &[f32], style: &Style) -> Lowered<
     resized(cx, x, plan, style)
 }
 
+fn by_scale_value(cx: &mut Cx, x: ValueId, scales: ValueId, style: &Style) -> Lowered<ValueId> {
+    let axes: Vec<usize> = (0..cx.rank(x)).collect();
+    let plan = axes_by_scale_value(cx, x, &axes, scales)?;
+    resized(cx, x, plan, style)
+}
+
 fn resized(cx: &mut Cx, x: ValueId, plan: Vec<Axis>, style: &Style) -> Lowered<ValueId> {
     let dtype = cx.dtype(x);
     let averaged = style.mode != Mode::Nearest;
     let mut y = if averaged && !dtype.is_float() { cx.cast(x, DType::F32)? } else { x };
     for axis in plan {
-        let same = axis.input == axis.output && axis.scale.0 == axis.scale.1 && axis.roi.is_none();
+        let same = axis.input == axis.output && axis.scale.is_one() && axis.roi.is_none();
         if same {
             continue;
         }
@@ -255,7 +297,7 @@ fn resized(cx: &mut Cx, x: ValueId, plan: Vec<Axis>, style: &Style) -> Lowered<V
 
 /// How often each element is repeated, where that is all there is to it.
 fn repeats(axis: &Axis, style: &Style) -> Option<i64> {
-    let (n, d) = &axis.scale;
+    let Scale::Fraction(n, d) = &axis.scale else { return None };
     let k = n.floor_div(d).as_const().filter(|k| *k > 0 && d.clone() * Dim::int(*k) == *n)?;
     let rounded = style.nearest.starts_with("round");
     let plain = match style.coordinates {
@@ -280,58 +322,89 @@ fn repeat(cx: &mut Cx, x: ValueId, axis: usize, k: i64) -> Lowered<ValueId> {
 /// Where each output element lies among the input elements, as f64 along the axis.
 fn places(cx: &mut Cx, axis: &Axis, style: &Style) -> Lowered<ValueId> {
     let at = cx.iota(std::slice::from_ref(&axis.output), 0, DType::F64)?;
-    let one = Dim::ONE;
-    let (input, output) = (axis.input.clone(), axis.output.clone());
-    let single = output.is(1);
     match style.coordinates {
         "asymmetric" => unscaled(cx, at, axis),
         "tf_half_pixel_for_nn" => {
             let center = cx.with_const(ScalarOp::Add, at, 0.5)?;
             unscaled(cx, center, axis)
         }
-        "pytorch_half_pixel" if single => cx.with_const(ScalarOp::Mul, at, 0.0),
-        "half_pixel" | "pytorch_half_pixel" => half_pixel(cx, at, axis),
+        "half_pixel" => half_pixel(cx, at, axis),
+        "pytorch_half_pixel" => {
+            let plain = half_pixel(cx, at, axis)?;
+            unless_single(cx, plain, &axis.output)
+        }
         "half_pixel_symmetric" => {
             let plain = half_pixel(cx, at, axis)?;
             // The center stays where it is: input/2 * (1 - output / (input * scale)).
-            let exact = axis.scale.0.clone() * input.clone();
-            let shown = cx.size_scalar(&(output * axis.scale.1.clone()), DType::F64)?;
-            let exact = cx.size_scalar(&exact, DType::F64)?;
+            let shown = cx.size_scalar(&axis.output, DType::F64)?;
+            let exact = exact_length(cx, axis)?;
             let ratio = cx.binary(ScalarOp::Div, shown, exact)?;
             let rest = cx.affine(ratio, -1.0, 1.0)?;
-            let half = cx.size_scalar(&input, DType::F64)?;
+            let half = cx.size_scalar(&axis.input, DType::F64)?;
             let half = cx.with_const(ScalarOp::Mul, half, 0.5)?;
             let offset = cx.binary(ScalarOp::Mul, half, rest)?;
             Ok(cx.binary(ScalarOp::Add, plain, offset)?)
         }
-        "align_corners" if single => cx.with_const(ScalarOp::Mul, at, 0.0),
-        "align_corners" => ratio(cx, at, &(input - one.clone()), &(output - one)),
-        "tf_crop_and_resize" => {
-            let (start, end) = axis.roi.unwrap_or((0.0, 1.0));
-            let last = cx.size_scalar(&(input - one.clone()), DType::F64)?;
-            let unit = if single {
-                cx.affine(at, 0.0, 0.5 * (start + end))?
-            } else {
-                let steps = cx.size_scalar(&(output - one), DType::F64)?;
-                let unit = cx.with_const(ScalarOp::Mul, at, end - start)?;
-                let unit = cx.binary(ScalarOp::Div, unit, steps)?;
-                cx.with_const(ScalarOp::Add, unit, start)?
-            };
-            Ok(cx.binary(ScalarOp::Mul, unit, last)?)
+        "align_corners" => {
+            // The standard's reference takes the length before it is rounded down.
+            let last = cx.size_scalar(&(axis.input.clone() - Dim::ONE), DType::F64)?;
+            let length = exact_length(cx, axis)?;
+            let steps = cx.with_const(ScalarOp::Sub, length, 1.0)?;
+            let scaled = cx.binary(ScalarOp::Mul, at, last)?;
+            let plain = cx.binary(ScalarOp::Div, scaled, steps)?;
+            unless_single(cx, plain, &axis.output)
         }
+        "tf_crop_and_resize" => cropped(cx, at, axis),
         other => unsupported!("attribute \"coordinate_transformation_mode\" is unknown: \"{other}\""),
     }
 }
 
-/// `at * n / d`, with one rounding where the product is exact.
-fn ratio(cx: &mut Cx, at: ValueId, n: &Dim, d: &Dim) -> Lowered<ValueId> {
-    let (n, d) = (cx.size_scalar(n, DType::F64)?, cx.size_scalar(d, DType::F64)?);
-    let product = cx.binary(ScalarOp::Mul, at, n)?;
+/// `input * scale`, which the output's length is the floor of.
+fn exact_length(cx: &mut Cx, axis: &Axis) -> Lowered<ValueId> {
+    if let Scale::Fraction(n, d) = &axis.scale
+        && *d == axis.input
+    {
+        return cx.size_scalar(n, DType::F64);
+    }
+    let input = cx.size_scalar(&axis.input, DType::F64)?;
+    let (n, d) = axis.scale.scalars(cx)?;
+    let product = cx.binary(ScalarOp::Mul, input, n)?;
     Ok(cx.binary(ScalarOp::Div, product, d)?)
 }
 
+/// The places, or the first element where the output has but one.
+fn unless_single(cx: &mut Cx, at: ValueId, output: &Dim) -> Lowered<ValueId> {
+    if output.as_const().is_some_and(|o| o != 1) {
+        return Ok(at);
+    }
+    let length = cx.size_scalar(output, DType::F64)?;
+    let single = cx.with_const(ScalarOp::Eq, length, 1.0)?;
+    let zero = cx.scalar(DType::F64, 0.0)?;
+    Ok(cx.select(single, zero, at)?)
+}
+
+/// Places inside the region of interest; a single one lies in its middle.
+fn cropped(cx: &mut Cx, at: ValueId, axis: &Axis) -> Lowered<ValueId> {
+    let Some([start, end]) = axis.roi else { unsupported!("the region of interest is missing") };
+    let last = cx.size_scalar(&(axis.input.clone() - Dim::ONE), DType::F64)?;
+    let length = cx.size_scalar(&axis.output, DType::F64)?;
+    let steps = cx.with_const(ScalarOp::Sub, length, 1.0)?;
+    let span = cx.binary(ScalarOp::Sub, end, start)?;
+    let offset = cx.binary(ScalarOp::Mul, at, span)?;
+    let offset = cx.binary(ScalarOp::Div, offset, steps)?;
+    let several = cx.binary(ScalarOp::Add, offset, start)?;
+    let both = cx.binary(ScalarOp::Add, start, end)?;
+    let middle = cx.with_const(ScalarOp::Mul, both, 0.5)?;
+    let single = cx.with_const(ScalarOp::Eq, length, 1.0)?;
+    let unit = cx.select(single, middle, several)?;
+    Ok(cx.binary(ScalarOp::Mul, unit, last)?)
+}
+
 fn unscaled(cx: &mut Cx, at: ValueId, axis: &Axis) -> Lowered<ValueId> {
-    ratio(cx, at, &axis.scale.1, &axis.scale.0)
+    // The product comes first: it is exact, so that one rounding is all.
+    let (n, d) = axis.scale.scalars(cx)?;
+    let product = cx.binary(ScalarOp::Mul, at, d)?;
+    Ok(cx.binary(ScalarOp::Div, product, n)?)
 }
 
 fn half_pixel(cx: &mut Cx, at: ValueId, axis: &Axis) -> Lowered<ValueId> {
@@ -398,7 +471,7 @@ fn weighted(cx: &mut Cx, x: ValueId, axis: &Axis, at: ValueId, style: &Style) ->
     let whole = cx.unary(ScalarOp::Floor, at)?;
     let rest = cx.binary(ScalarOp::Sub, at, whole)?;
     let reach = if style.mode == Mode::Cubic { 2.0 } else { 1.0 };
-    let squeeze = match (style.antialias, axis.factor) {
+    let squeeze = match (style.antialias, axis.scale.known()) {
         (false, _) => 1.0,
         (true, Some(factor)) => factor.min(1.0),
         (true, None) => unsupported!("antialiasing needs a scale that is known at compile time"),
@@ -444,10 +517,15 @@ fn kernel(cx: &mut Cx, d: ValueId, style: &Style) -> Lowered<ValueId> {
         let triangle = cx.affine(d, -1.0, 1.0)?;
         return cx.with_const(ScalarOp::Max, triangle, 0.0);
     }
-    let a = style.cubic_a;
+    cubic(cx, d, style.cubic_a)
+}
+
+/// Keys' cubic convolution kernel at a distance.
+pub(super) fn cubic(cx: &mut Cx, d: ValueId, a: f64) -> Lowered<ValueId> {
+    let dtype = cx.dtype(d);
     let near = polynomial(cx, d, &[a + 2.0, -(a + 3.0), 0.0, 1.0])?;
     let far = polynomial(cx, d, &[a, -5.0 * a, 8.0 * a, -4.0 * a])?;
-    let zero = cx.scalar(DType::F64, 0.0)?;
+    let zero = cx.scalar(dtype, 0.0)?;
     let close = cx.with_const(ScalarOp::Le, d, 1.0)?;
     let within = cx.with_const(ScalarOp::Lt, d, 2.0)?;
     let far = cx.select(within, far, zero)?;

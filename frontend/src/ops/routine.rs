@@ -31,12 +31,18 @@ pub(super) const ROWS: &[OnnxOp] = &[
         let shape = vec![fresh(cx), fresh(cx), Dim::int(channels)];
         one(cx, "image_decoder", params, Type::tensor(DType::U8, shape), &[Some(bytes)])
     }),
-    onnx("NonMaxSuppression", &[10, 11], "boxes that do not overlap better ones, as [batch, class, box]", |cx| {
-        let params = vec![("center_point_box".to_owned(), Param::Int(cx.attrs.int_or("center_point_box", 0)?))];
-        let inputs = (0..5).map(|i| cx.input(i)).collect::<Lowered<Vec<_>>>()?;
-        let shape = vec![fresh(cx), Dim::int(3)];
-        one(cx, "nms", params, Type::tensor(DType::I64, shape), &inputs)
-    }),
+    onnx(
+        "NonMaxSuppression",
+        &[10, 11],
+        "boxes that do not overlap better ones, as [batch, class, box]",
+        |cx| {
+            let params =
+                vec![("center_point_box".to_owned(), Param::Int(cx.attrs.int_or("center_point_box", 0)?))];
+            let inputs = (0..5).map(|i| cx.input(i)).collect::<Lowered<Vec<_>>>()?;
+            let shape = vec![fresh(cx), Dim::int(3)];
+            one(cx, "nms", params, Type::tensor(DType::I64, shape), &inputs)
+        },
+    ),
     onnx("NonZero", &[9, 13], "coordinates of the elements that are not zero, one column each", |cx| {
         let x = cx.required(0)?;
         let shape = vec![Dim::len(cx.rank(x)), fresh(cx)];
@@ -72,8 +78,15 @@ pub(super) const ROWS: &[OnnxOp] = &[
     }),
     onnx("TfIdfVectorizer", &[9], "counts of n-grams, weighted", |cx| {
         let names = [
-            "max_gram_length", "max_skip_count", "min_gram_length", "mode", "ngram_counts", "ngram_indexes",
-            "pool_int64s", "pool_strings", "weights",
+            "max_gram_length",
+            "max_skip_count",
+            "min_gram_length",
+            "mode",
+            "ngram_counts",
+            "ngram_indexes",
+            "pool_int64s",
+            "pool_strings",
+            "weights",
         ];
         let params = params(cx, &names)?;
         let x = cx.required(0)?;
@@ -83,7 +96,12 @@ pub(super) const ROWS: &[OnnxOp] = &[
         shape.push(Dim::int(columns));
         one(cx, "tfidf_vectorizer", params, Type::tensor(DType::F32, shape), &[Some(x)])
     }),
-    onnx("TopK", &[1, 10, 11, 24], "the largest or smallest elements along an axis, sorted, and where they are", top_k),
+    onnx(
+        "TopK",
+        &[1, 10, 11, 24],
+        "the largest or smallest elements along an axis, sorted, and where they are",
+        top_k,
+    ),
     onnx("Unique", &[11, 28], "distinct elements or slices, with indices and counts", unique),
     ml("CastMap", &[1], "the values of a map as a tensor", |cx| {
         let params = params(cx, &["cast_to", "map_form", "max_map"])?;
@@ -190,13 +208,7 @@ fn absent(cx: &mut Cx) -> Lowered<ValueId> {
 }
 
 /// A routine with one output, which is the node's.
-pub(super) fn one(
-    cx: &mut Cx,
-    name: &str,
-    params: Params,
-    ty: Type,
-    inputs: &[Option<ValueId>],
-) -> Lowered {
+pub(super) fn one(cx: &mut Cx, name: &str, params: Params, ty: Type, inputs: &[Option<ValueId>]) -> Lowered {
     several(cx, name, params, vec![ty], inputs)
 }
 
@@ -302,7 +314,13 @@ fn label_encoder(cx: &mut Cx) -> Lowered {
 }
 
 /// A random routine of some shape; calls without a seed differ by the node's name.
-pub(super) fn random(cx: &mut Cx, name: &str, mut params: Params, ty: Type, x: Option<ValueId>) -> Lowered<ValueId> {
+pub(super) fn random(
+    cx: &mut Cx,
+    name: &str,
+    mut params: Params,
+    ty: Type,
+    x: Option<ValueId>,
+) -> Lowered<ValueId> {
     if let Some(seed) = cx.attrs.float("seed")? {
         params.push(("seed".to_owned(), Param::Float(f64::from(seed))));
     }

@@ -13,20 +13,25 @@ pub(super) const ROWS: &[OnnxOp] = &[
         let v = cx.constant(t);
         cx.done(v)
     }),
-    onnx("ConstantOfShape", &[9, 20, 21, 23, 24, 25], "a tensor of a given shape, filled with one number", |cx| {
-        let shape = cx.required(0)?;
-        let shape = cx.dims_of(shape)?;
-        let fill = match cx.attrs.tensor("value")? {
-            Some(t) => tensor(t)?,
-            None => Tensor::scalar(0f32),
-        };
-        if fill.len() != 1 {
-            unsupported!("attribute \"value\" must hold one element, found {fill:?}");
-        }
-        let fill = cx.constant(fill.reshaped(Vec::new())?);
-        let v = cx.broadcast(fill, &shape)?;
-        cx.done(v)
-    }),
+    onnx(
+        "ConstantOfShape",
+        &[9, 20, 21, 23, 24, 25],
+        "a tensor of a given shape, filled with one number",
+        |cx| {
+            let shape = cx.required(0)?;
+            let shape = cx.dims_of(shape)?;
+            let fill = match cx.attrs.tensor("value")? {
+                Some(t) => tensor(t)?,
+                None => Tensor::scalar(0f32),
+            };
+            if fill.len() != 1 {
+                unsupported!("attribute \"value\" must hold one element, found {fill:?}");
+            }
+            let fill = cx.constant(fill.reshaped(Vec::new())?);
+            let v = cx.broadcast(fill, &shape)?;
+            cx.done(v)
+        },
+    ),
     onnx("EyeLike", &[9, 22], "ones on a diagonal, in the shape of a matrix", eye_like),
     onnx("OneHot", &[9, 11, 28], "on at the index along a new axis, off elsewhere", one_hot),
     onnx("Range", &[11, 27], "start, start + delta, … up to but not including limit", range),

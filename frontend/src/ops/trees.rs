@@ -19,24 +19,29 @@ pub(super) const ROWS: &[OnnxOp] = &[
         cx.done(y)
     }),
     ml("TreeEnsembleClassifier", &[1, 3, 5], "the class with the highest score, and all scores", classify),
-    ml("TreeEnsembleRegressor", &[1, 3, 5], "sums, means or extremes of the leaves that a row reaches", |cx| {
-        let mut forest = nested_forest(cx, "target")?;
-        let n = cx.attrs.int_or("n_targets", 1)?;
-        forest.n_targets = usize::try_from(n).unwrap_or(0).max(1);
-        forest.aggregate = match cx.attrs.string_or("aggregate_function", "SUM")? {
-            "SUM" => Aggregate::Sum,
-            "AVERAGE" => Aggregate::Mean,
-            "MIN" => Aggregate::Min,
-            "MAX" => Aggregate::Max,
-            other => unsupported!("attribute \"aggregate_function\" is unknown: \"{other}\""),
-        };
-        let post = Post::from_attr(cx)?;
-        let base = forest.base.clone();
-        let mut y = scores(cx, &forest)?;
-        y = add_base(cx, y, &base)?;
-        let y = post.apply(cx, y)?;
-        cx.done(y)
-    }),
+    ml(
+        "TreeEnsembleRegressor",
+        &[1, 3, 5],
+        "sums, means or extremes of the leaves that a row reaches",
+        |cx| {
+            let mut forest = nested_forest(cx, "target")?;
+            let n = cx.attrs.int_or("n_targets", 1)?;
+            forest.n_targets = usize::try_from(n).unwrap_or(0).max(1);
+            forest.aggregate = match cx.attrs.string_or("aggregate_function", "SUM")? {
+                "SUM" => Aggregate::Sum,
+                "AVERAGE" => Aggregate::Mean,
+                "MIN" => Aggregate::Min,
+                "MAX" => Aggregate::Max,
+                other => unsupported!("attribute \"aggregate_function\" is unknown: \"{other}\""),
+            };
+            let post = Post::from_attr(cx)?;
+            let base = forest.base.clone();
+            let mut y = scores(cx, &forest)?;
+            y = add_base(cx, y, &base)?;
+            let y = post.apply(cx, y)?;
+            cx.done(y)
+        },
+    ),
 ];
 
 /// How the votes of all trees become one number.
@@ -128,13 +133,14 @@ fn nested_forest(cx: &Cx, prefix: &str) -> Lowered<Forest> {
     let (yes, no) = (required_ints(cx, "nodes_truenodeids")?, required_ints(cx, "nodes_falsenodeids")?);
     let missing = cx.attrs.ints("nodes_missing_value_tracks_true")?.unwrap_or(&[]);
     // How often a node was visited in training: no part of the meaning.
-    (cx.attrs.get("nodes_hitrates"), cx.attrs.get("nodes_hitrates_as_tensor"));
+    cx.attrs.get("nodes_hitrates");
+    cx.attrs.get("nodes_hitrates_as_tensor");
     let lens = [trees.len(), modes.len(), values.len(), features.len(), yes.len(), no.len()];
     if lens.iter().any(|l| *l != n) || (!missing.is_empty() && missing.len() != n) {
         unsupported!("the attributes \"nodes_…\" differ in length");
     }
     let places: BTreeMap<(i64, i64), usize> =
-        trees.iter().copied().zip(ids.iter().copied()).zip(0..).map(|(key, i)| (key, i)).collect();
+        trees.iter().copied().zip(ids.iter().copied()).zip(0..).collect();
     let place = |tree: i64, id: i64| {
         let found = places.get(&(tree, id)).copied();
         found.ok_or_else(|| Refusal::Because(format!("tree {tree} has no node {id}")))
@@ -236,19 +242,10 @@ fn flat_forest(cx: &Cx) -> Lowered<Forest> {
     let mut nodes = Vec::new();
     let mut member = Vec::new();
     for i in 0..n {
-        let mode = match modes[i] {
-            0 => Mode::Le,
-            1 => Mode::Lt,
-            2 => Mode::Ge,
-            3 => Mode::Gt,
-            4 => Mode::Eq,
-            5 => Mode::Ne,
-            6 => {
-                member.push(i);
-                Mode::Eq
-            }
-            other => unsupported!("node mode {other} is unknown"),
-        };
+        let mode = numbered_mode(modes[i])?;
+        if modes[i] == MEMBER {
+            member.push(i);
+        }
         nodes.push(TreeNode {
             feature: index(features[i], 1 << 31, "feature")?,
             value: splits[i],
@@ -265,7 +262,8 @@ fn flat_forest(cx: &Cx) -> Lowered<Forest> {
         votes.insert(n + i, vec![(index(*t, n_targets, "target")?, *w)]);
     }
     expand_members(&mut nodes, &member, &members)?;
-    let roots = required_ints(cx, "tree_roots")?.iter().map(|r| index(*r, n, "root")).collect::<Lowered<_>>()?;
+    let roots =
+        required_ints(cx, "tree_roots")?.iter().map(|r| index(*r, n, "root")).collect::<Lowered<_>>()?;
     let aggregate = match cx.attrs.int_or("aggregate_function", 1)? {
         0 => Aggregate::Mean,
         1 => Aggregate::Sum,
@@ -274,6 +272,22 @@ fn flat_forest(cx: &Cx) -> Lowered<Forest> {
         other => unsupported!("attribute \"aggregate_function\" is unknown: {other}"),
     };
     Ok(Forest { nodes, votes, roots, n_targets, aggregate, base: Vec::new(), double })
+}
+
+/// The number of the mode that asks for membership in a set.
+const MEMBER: i128 = 6;
+
+/// A mode by its number; membership becomes a chain of equalities.
+fn numbered_mode(number: i128) -> Lowered<Mode> {
+    Ok(match number {
+        0 => Mode::Le,
+        1 => Mode::Lt,
+        2 => Mode::Ge,
+        3 => Mode::Gt,
+        4 | MEMBER => Mode::Eq,
+        5 => Mode::Ne,
+        other => unsupported!("node mode {other} is unknown"),
+    })
 }
 
 fn leaf(at: usize) -> TreeNode {

@@ -142,7 +142,7 @@ impl Fusion<'_> {
 
     fn place_fusible(&mut self, id: NodeId, node: &Node, read: &Readers) {
         let v = node.outputs[0];
-        if node.is("concat") && read.memory {
+        if node.is("concat") && read.memory && !self.graph.tensor_ty(v).dtype.is_packed() {
             return self.place_concat(id, node);
         }
         let role = role(self.graph, node);
@@ -151,7 +151,7 @@ impl Fusion<'_> {
                 Role::Inline | Role::Alias => {
                     let free = role::is_movement(node) || role::is_generated(node);
                     (read.groups.len() == 1 && (!read.repeats || free || role::is_cheap(node)))
-                        || (free && read.groups.len() <= 4)
+                        || (free && (read.groups.len() <= 4 || role::expands(node)))
                 }
                 _ => {
                     read.groups.len() == 1

@@ -32,7 +32,9 @@ pub(crate) fn role(graph: &Graph, node: &Node) -> Role {
         _ if node.inputs.iter().chain(&node.outputs).any(strings) => Role::Step,
         "reshape" => Role::Alias,
         "contract" | "conv" if operands::has_template(graph, node) => Role::Matmul,
-        "reduce" | "arg_reduce" | "pool" | "contract" | "conv" | "conv_transpose" => Role::Loop,
+        "reduce" | "arg_reduce" | "pool" | "max_pool_indices" | "contract" | "conv" | "conv_transpose" => {
+            Role::Loop
+        }
         "broadcast" | "transpose" | "slice" | "reverse" | "pad" | "concat" | "gather" | "gather_elements"
         | "gather_nd" | "iota" | "dims" => Role::Inline,
         _ if is_elementwise(node.op) => Role::Inline,
@@ -56,6 +58,11 @@ pub(crate) fn is_generated(node: &Node) -> bool {
     matches!(node.op.name, "iota" | "dims")
 }
 
+/// Takes less to compute than to load.
+pub(crate) fn expands(node: &Node) -> bool {
+    is_generated(node) || node.is("broadcast")
+}
+
 /// Costs about as much as loading its result.
 pub(crate) fn is_cheap(node: &Node) -> bool {
     use nnc_ir::ScalarOp::{Abs, Add, And, Eq, Ge, Gt, Le, Lt, Max, Min, Mul, Ne, Neg, Not, Or, Sub};
@@ -77,7 +84,7 @@ pub(crate) fn repeats(graph: &Graph, node: &Node, i: usize) -> bool {
         }
         "gather_elements" => i == 0,
         "pad" => !matches!(node.attrs.str("mode"), "constant"),
-        "pool" | "contract" | "conv" | "conv_transpose" => true,
+        "pool" | "max_pool_indices" | "contract" | "conv" | "conv_transpose" => true,
         _ => false,
     }
 }

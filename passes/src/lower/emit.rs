@@ -98,6 +98,39 @@ impl<'g> Emitter<'g> {
         self.param(Source::Value(v), ty.dtype, ty.elems(), access)
     }
 
+    /// The bytes of a packed value, to be written.
+    pub(crate) fn bytes_of(&mut self, v: ValueId) -> Mem {
+        let ty = self.graph.tensor_ty(v);
+        let elems = ty.elems().ceil_div(&Dim::int(8 / ty.dtype.bits() as i64));
+        self.param(Source::Value(v), DType::U8, elems, Access::Write)
+    }
+
+    /// The bits of a number in a packed type, in the low bits of a byte.
+    pub(crate) fn code_of(&mut self, dtype: DType, value: Local) -> Local {
+        if dtype != DType::F4E2M1 {
+            return self.kb.cast(value, DType::U8);
+        }
+        // The magnitudes are 0, 1/2, 1, 3/2, 2, 3, 4, 6: count the midpoints below, ties to even codes.
+        let mut code = self.kb.int(DType::U8, 0);
+        let magnitude = self.kb.op(ScalarOp::Abs, &[value]);
+        let one = self.kb.int(DType::U8, 1);
+        for (i, mid) in [0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0].into_iter().enumerate() {
+            let mid = self.kb.float(DType::F32, mid);
+            let above = self.kb.op(if i % 2 == 0 { ScalarOp::Gt } else { ScalarOp::Ge }, &[magnitude, mid]);
+            let next = self.kb.op(ScalarOp::Add, &[code, one]);
+            code = self.kb.select(above, next, code);
+        }
+        let bits = self.kb.def(DType::U32, Expr::Bitcast(value));
+        let (sign_at, eight) = (self.kb.int(DType::U32, 28), self.kb.int(DType::U32, 8));
+        let sign = self.kb.op(ScalarOp::Shr, &[bits, sign_at]);
+        let sign = self.kb.op(ScalarOp::And, &[sign, eight]);
+        let sign = self.kb.cast(sign, DType::U8);
+        // NaN has no code: it becomes -0.
+        let (nan, minus_zero) = (self.kb.op(ScalarOp::IsNan, &[value]), self.kb.int(DType::U8, 8));
+        let number = self.kb.op(ScalarOp::Or, &[code, sign]);
+        self.kb.select(nan, minus_zero, number)
+    }
+
     /// A constant in a form of its own, as a parameter of the kernel.
     pub(crate) fn constant(&mut self, c: Constant) -> Mem {
         let (dtype, elems) = match &c {
@@ -248,9 +281,8 @@ impl<'g> Emitter<'g> {
             "concat" => self.concat(node, idx),
             "pad" => self.pad(node, idx),
             "gather" | "gather_elements" | "gather_nd" => self.gathered(node, idx),
-            "reduce" | "arg_reduce" | "pool" | "contract" | "conv" | "conv_transpose" => {
-                window::emit(self, node, v, idx)
-            }
+            "reduce" | "arg_reduce" | "pool" | "max_pool_indices" | "contract" | "conv"
+            | "conv_transpose" => window::emit(self, node, v, idx),
             _ => {
                 let moved =
                     index::source(self.graph, node, idx).expect("grouping took only fusible operators");
@@ -267,13 +299,25 @@ impl<'g> Emitter<'g> {
             let zero = self.kb.constant(self.kb.dtype(x), 0.0);
             return self.kb.op(ScalarOp::Ne, &[x, zero]);
         }
-        let y = self.kb.cast(x, wide);
+        let mut y = self.kb.cast(x, wide);
+        if !node.attrs.flag("saturate")
+            && let Some((limit, op)) = overflow(to)
+        {
+            // A store saturates: what overflows becomes NaN before.
+            let (most, nan) = (self.kb.float(wide, limit), self.kb.float(wide, f64::NAN));
+            let magnitude = self.kb.op(ScalarOp::Abs, &[y]);
+            let over = self.kb.op(op, &[magnitude, most]);
+            y = self.kb.select(over, nan, y);
+        }
         let narrows = wide != to && from != to && to.is_float();
         if narrows { self.kb.def(wide, Expr::RoundTo(to, y)) } else { y }
     }
 
     fn dims(&mut self, node: &Node, idx: &[Dim]) -> Local {
         let values = node.attrs.dims("values");
+        if values.is_empty() {
+            return self.kb.int(DType::I64, 0);
+        }
         let mut result = self.kb.def(DType::I64, Expr::Index(values[0].clone()));
         for (k, d) in values.iter().enumerate().skip(1) {
             let value = self.kb.def(DType::I64, Expr::Index(d.clone()));
@@ -387,6 +431,17 @@ impl<'g> Emitter<'g> {
             }
         };
         self.value(x, &at)
+    }
+}
+
+/// The magnitude from which on (or above which) rounding to a format without infinity overflows.
+fn overflow(to: DType) -> Option<(f64, ScalarOp)> {
+    match to {
+        // Half way to the next number is even below 464, odd below 248 and 61440.
+        DType::F8E4M3FN => Some((464.0, ScalarOp::Gt)),
+        DType::F8E4M3FNUZ => Some((248.0, ScalarOp::Ge)),
+        DType::F8E5M2FNUZ => Some((61440.0, ScalarOp::Ge)),
+        _ => None,
     }
 }
 

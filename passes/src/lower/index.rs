@@ -120,13 +120,19 @@ pub(crate) struct View {
 
 /// Follows movements from `v` at `idx` down to the first value that is none.
 pub(crate) fn view(graph: &Graph, v: ValueId, idx: &[Dim], simplify: &dyn Fn(&Dim) -> Dim) -> View {
+    views(graph, v, idx, simplify).pop().expect("the value itself is a view")
+}
+
+/// Every view of `v` at `idx`: as itself, through one movement, through two, …
+pub(crate) fn views(graph: &Graph, v: ValueId, idx: &[Dim], simplify: &dyn Fn(&Dim) -> Dim) -> Vec<View> {
     let mut v = v;
     let mut idx = idx.to_vec();
-    while let Some(node) = graph.def_node(v)
-        && let Some(moved) = source(graph, node, &idx)
-    {
+    let mut found = Vec::new();
+    loop {
+        found.push(View { base: v, at: simplify(&row_major(&graph.tensor_ty(v).shape, &idx)) });
+        let Some(node) = graph.def_node(v) else { return found };
+        let Some(moved) = source(graph, node, &idx) else { return found };
         idx = moved.iter().map(simplify).collect();
         v = node.inputs[0];
     }
-    View { base: v, at: simplify(&row_major(&graph.tensor_ty(v).shape, &idx)) }
 }

@@ -6,7 +6,7 @@ use super::templates::{conv, epilogue::DestLayout, gemm, recurrent, rows, scan, 
 use super::window;
 use crate::fuse::Group;
 use nnc_ir::tile::{Access, Kernel, Stmt, Turns, arithmetic_type};
-use nnc_ir::{Dim, Graph, Node, ValueId};
+use nnc_ir::{DType, Dim, Graph, Node, ScalarOp, ValueId};
 use nnc_tensor::dim::Atom;
 use std::collections::BTreeSet;
 
@@ -46,6 +46,9 @@ pub(crate) fn group(graph: &Graph, group: &Group) -> Lowered {
         }
         return finish(e);
     }
+    if graph.tensor_ty(group.dest.value).dtype.is_packed() {
+        return packed(graph, group, &name);
+    }
     let rank = graph.tensor_ty(group.root).rank();
     // Join axes from the innermost outward as long as no index needs a division for it.
     let mut runs: Vec<usize> = vec![1; rank];
@@ -71,6 +74,33 @@ pub(crate) fn group(graph: &Graph, group: &Group) -> Lowered {
         k = k.min(runs.len());
     }
     best
+}
+
+/// A kernel for a result of several elements a byte: one lane a byte, so that nobody shares one.
+fn packed(graph: &Graph, group: &Group, name: &str) -> Lowered {
+    let mut e = Emitter::new(graph, name, &group.inside);
+    let ty = graph.tensor_ty(group.dest.value);
+    let (bits, total) = (ty.dtype.bits() as i64, ty.elems());
+    let out = e.bytes_of(group.dest.value);
+    let n_bytes = total.ceil_div(&Dim::int(8 / bits));
+    let (first, len) = gemm::block_axis(&mut e, &n_bytes, gemm::BlockSize(CHUNK));
+    let open = e.begin(Turns::Lanes, len, &[]);
+    let byte = first + open.index();
+    let mut word = e.kb.int(DType::U8, 0);
+    for i in 0..8 / bits {
+        // Beyond the last element the byte holds it once more; nobody reads that.
+        let at = (byte.clone() * Dim::int(8 / bits) + Dim::int(i)).min_with(&(total.clone() - Dim::ONE));
+        let value = e.value(group.root, &unravel(&ty.shape, &at));
+        let code = e.code_of(ty.dtype, value);
+        let (mask, shift) = (e.kb.int(DType::U8, (1 << bits) - 1), e.kb.int(DType::U8, i * bits));
+        let low = e.kb.op(ScalarOp::And, &[code, mask]);
+        let placed = e.kb.op(ScalarOp::Shl, &[low, shift]);
+        word = e.kb.op(ScalarOp::Or, &[word, placed]);
+    }
+    e.kb.store(out, byte, word);
+    e.end(open, &[], &[]);
+    e.cost = Dim::int(CHUNK);
+    finish(e)
 }
 
 /// Elements of one grid point along a long innermost axis.

@@ -11,6 +11,7 @@ pub(crate) fn emit(e: &mut Emitter, node: &Node, v: ValueId, idx: &[Dim]) -> Loc
         "reduce" => reduce(e, node, idx),
         "arg_reduce" => arg_reduce(e, node, idx),
         "pool" => pool(e, node, v, idx),
+        "max_pool_indices" => max_pool_indices(e, node, idx),
         "contract" => contract(e, node, v, idx),
         "conv" => conv(e, node, v, idx),
         _ => conv_transpose(e, node, v, idx),
@@ -269,6 +270,46 @@ fn pool(e: &mut Emitter, node: &Node, v: ValueId, idx: &[Dim]) -> Local {
     let n = e.kb.def(DType::I64, Expr::Index(count));
     let n = e.kb.cast(n, dtype);
     e.kb.op(ScalarOp::Div, &[sum, n])
+}
+
+/// The position of a window's largest element in its picture, as ONNX's MaxPool counts it.
+fn max_pool_indices(e: &mut Emitter, node: &Node, idx: &[Dim]) -> Local {
+    let x = node.inputs[0];
+    let shape = e.shape(x);
+    let l = layout(node, shape.len());
+    let dtype = arithmetic_type(e.dtype(x));
+    let (kernel, strides) = (taps_of(node, "kernel", l.n, 1), taps_of(node, "strides", l.n, 1));
+    let (dilations, low) = (taps_of(node, "dilations", l.n, 1), node.attrs.dims("pads_low").to_vec());
+    let taps = Dim::product(&kernel);
+    let (best, at) = (start_of(e, ScalarOp::Max, dtype), e.kb.int(DType::I64, -1));
+    let open = e.begin(Turns::Serial, taps, &[best, at]);
+    let k = super::index::unravel(&kernel, &open.index());
+    let out = l.spatial_of(idx).to_vec();
+    let extents = l.spatial_of(shape).to_vec();
+    let src: Vec<Dim> = (0..l.n)
+        .map(|i| out[i].clone() * strides[i].clone() + k[i].clone() * dilations[i].clone() - low[i].clone())
+        .collect();
+    let (from, inside) = tap(e, &src, &extents, &vec![false; l.n]);
+    let value = e.value(x, &l.index(&idx[0], &idx[l.channel], &from));
+    let (spatial, order) = if node.attrs.flag("column_major") {
+        (extents.iter().rev().cloned().collect::<Vec<_>>(), from.iter().rev().cloned().collect::<Vec<_>>())
+    } else {
+        (extents.clone(), from)
+    };
+    let picture = idx[0].clone() * shape[l.channel].clone() + idx[l.channel].clone();
+    let position = picture * Dim::product(&extents) + super::index::row_major(&spatial, &order);
+    let position = e.kb.def(DType::I64, Expr::Index(position));
+    let (best, at) = (open.carried()[0], open.carried()[1]);
+    let greater = e.kb.op(ScalarOp::Gt, &[value, best]);
+    // The first element inside counts even if it is the least there is.
+    let zero = e.kb.int(DType::I64, 0);
+    let none_yet = e.kb.op(ScalarOp::Lt, &[at, zero]);
+    let mut wins = e.kb.op(ScalarOp::Or, &[greater, none_yet]);
+    if let Some(c) = inside {
+        wins = e.kb.op(ScalarOp::And, &[wins, c]);
+    }
+    let (best, at) = (e.kb.select(wins, value, best), e.kb.select(wins, position, at));
+    e.end(open, &[best, at], &[]).0[1]
 }
 
 /// Accumulators are wider than narrow integers.

@@ -1,6 +1,6 @@
 //! Tests of reading: what a good file gives, and that no bad one does more than fail.
 
-mod corpus;
+pub(crate) mod corpus;
 pub(crate) mod encode;
 mod external;
 mod graph;

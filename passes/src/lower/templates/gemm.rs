@@ -10,7 +10,7 @@ use super::{FMA_PER_NS, PANEL};
 use crate::fuse::Group;
 use crate::lower::emit::Constant;
 use crate::lower::emit::Emitter;
-use crate::lower::index::{View, unravel, view};
+use crate::lower::index::{View, unravel, views};
 use nnc_ir::plan::{Packing, PanelAxis};
 use nnc_ir::tile::{Access, Arg, Mem};
 use nnc_ir::{DType, Dim, Graph, Node, Sym};
@@ -91,35 +91,32 @@ pub(crate) fn plan(graph: &Graph, node: &Node) -> Option<Plan> {
             .map(|c| Dim::sym(all.iter().find(|l| l.name == *c).expect("every letter has a kind").sym()))
             .collect()
     };
-    let a = view(graph, node.inputs[0], &placeholder(&lhs), &simplify);
-    let b = view(graph, node.inputs[1], &placeholder(&rhs), &simplify);
-    let mut plan = Plan { out, batch, m, n, k, a, b };
-    let m_count = plan.m.len();
-    // The result's last axis must be n, and the runs must be straight lines in memory.
-    let last_is_n = plan.n.last().map(|l| l.name) == plan.out.last().copied();
-    let k_in_a = plan.stride_of(&plan.a, &plan.k);
-    let contiguous = plan.k.iter().all(|l| l.extent.is(1)) || k_in_a.is_some_and(|s| s.is(1));
-    if !last_is_n
-        || !contiguous
-        || plan.stride_of(&plan.b, &plan.k).is_none()
-        || plan.stride_of(&plan.b, &plan.n).is_none()
-    {
+    let a = views(graph, node.inputs[0], &placeholder(&lhs), &simplify);
+    let b = views(graph, node.inputs[1], &placeholder(&rhs), &simplify);
+    let even = |v: &View| batch.iter().all(|l| v.at.linear_in(&l.sym()).is_some());
+    // The result's last axis must be n, and the runs must be straight lines in memory. Of the movements
+    // before an operand, as many are absorbed as leave it so.
+    if n.last().map(|l| l.name) != out.last().copied() {
         return None;
     }
-    if m_count > 1 && plan.stride_of(&plan.a, &plan.m).is_none() {
+    let unit = |v: &View| {
+        let stride = joined_stride(&v.at, &k);
+        k.iter().all(|l| l.extent.is(1)) || stride.is_some_and(|s| s.is(1))
+    };
+    let rows =
+        |v: &View| joined_stride(&v.at, &m).is_some() || m.iter().all(|l| v.at.linear_in(&l.sym()).is_some());
+    let a = a.into_iter().rfind(|v| unit(v) && rows(v) && even(v))?;
+    let straight = |v: &View, letters: &[Letter]| joined_stride(&v.at, letters).is_some();
+    let b = b.into_iter().rfind(|v| straight(v, &k) && straight(v, &n) && even(v))?;
+    let mut plan = Plan { out, batch, m, n, k, a, b };
+    if plan.stride_of(&plan.a, &plan.m).is_none() {
         plan.split_m();
     }
-    plan.stride_of(&plan.a, &plan.m)?;
-    let all: Vec<Letter> = plan.batch.clone();
-    all.iter().all(|l| linear(&plan.a.at, &l.sym()) && linear(&plan.b.at, &l.sym())).then_some(plan)
+    Some(plan)
 }
 
 fn has_repeats(letters: &[char]) -> bool {
     letters.iter().enumerate().any(|(i, c)| letters[..i].contains(c))
-}
-
-fn linear(d: &Dim, s: &Sym) -> bool {
-    d.linear_in(s).is_some()
 }
 
 impl Plan {
@@ -128,9 +125,10 @@ impl Plan {
         joined_stride(&v.at, letters)
     }
 
-    /// Keeps the largest m letter; the others become batch letters.
+    /// Keeps the largest m letter; the others become batch letters. A size that is not known counts as
+    /// a small number: it is a batch more often than not.
     fn split_m(&mut self) {
-        let size = |l: &Letter| l.extent.as_const().unwrap_or(i64::MAX);
+        let size = |l: &Letter| l.extent.as_const().unwrap_or(32);
         let keep = (0..self.m.len()).max_by_key(|i| size(&self.m[*i])).expect("there are m letters");
         let kept = self.m.remove(keep);
         self.batch.append(&mut self.m);

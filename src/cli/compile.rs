@@ -1,0 +1,195 @@
+//! `nnc compile`: writes an artifact.
+
+use super::config::Config;
+use super::failure::Failure;
+use super::memory::arena;
+use super::options::CompileOptions;
+use super::out::{bytes, replaceable, say, seconds, spinner, write_file};
+use clap::Args;
+use nnc_codegen::cpu::{self, CpuTarget};
+use nnc_frontend::model::Model;
+use nnc_ir::Graph;
+use nnc_passes::Report;
+use nnc_runtime::Artifact;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Options of `nnc compile`.
+#[derive(Args, Debug)]
+pub(crate) struct CompileArgs {
+    /// The model: .onnx, or the text form .nnir.
+    model: PathBuf,
+    /// Where to write; by default the model's name with .nnc in place of its ending.
+    #[arg(short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The type of an input, in place of the file's: name:f32[1, 3, 224, 224].
+    #[arg(long = "input", value_name = "NAME:TYPE")]
+    inputs: Vec<String>,
+    /// What to write.
+    #[arg(long, default_value = "nnc", value_parser = ["nnc", "nnir", "dot", "tiles", "clif", "asm"])]
+    emit: String,
+    /// Print a JSON object.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    compile: CompileOptions,
+}
+
+/// Compiles for each target.
+pub(crate) fn run(args: &CompileArgs) -> Result<ExitCode, Failure> {
+    let config = Config::new(&args.compile, &args.inputs)?;
+    let targets: Vec<&str> = args.compile.target.split(',').map(str::trim).collect();
+    for target in &targets {
+        CpuTarget::parse(target).map_err(|e| {
+            let known: Vec<&str> = CpuTarget::names().collect();
+            Failure::user(e.to_string()).help(format!("targets are {}", known.join(", ")))
+        })?;
+    }
+    let begin = Instant::now();
+    let bar = spinner("reading the model");
+    let is_text = args.model.extension().is_some_and(|e| e == "nnir");
+    let model = if is_text { None } else { Some(nnc::model::read(&args.model)?) };
+    let graph = match &model {
+        Some(model) => nnc::model::graph(&args.model, model, &config.import)?,
+        None => nnc::model::import(&args.model, &config.import)?,
+    };
+    for target in &targets {
+        let mut config = config.clone();
+        config.compile.target = (*target).to_owned();
+        let output = output_path(args, (targets.len() > 1).then_some(*target));
+        replaceable(&output)?;
+        if args.emit == "nnc" {
+            bar.set_message("compiling");
+            let summary = compile(args, &config, &graph, &output)?;
+            bar.finish_and_clear();
+            report(args, model.as_ref(), &summary, begin);
+        } else {
+            emit(args, &config, &graph, &output)?;
+            bar.finish_and_clear();
+            say!("  wrote      {}", output.display());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn output_path(args: &CompileArgs, target: Option<&str>) -> PathBuf {
+    let ending = match target {
+        Some(target) => format!("{target}.{}", args.emit),
+        None => args.emit.clone(),
+    };
+    match (&args.output, target) {
+        (Some(path), None) => path.clone(),
+        (Some(path), Some(_)) => path.with_extension(ending),
+        (None, _) => args.model.with_extension(ending),
+    }
+}
+
+/// What was made.
+struct Summary {
+    output: PathBuf,
+    kernels: Vec<(String, usize)>,
+    n_kernels: usize,
+    n_launches: usize,
+    weights: u64,
+    code: u64,
+    peak: u64,
+    target: String,
+    precision: String,
+}
+
+fn compile(args: &CompileArgs, config: &Config, graph: &Graph, output: &Path) -> Result<Summary, Failure> {
+    let mut options = config.compile.clone();
+    options.origin = (nnc::model::hash(&args.model)?, config.hash());
+    let compiled = nnc::compile(graph, &options, output)?;
+    let summary = Summary {
+        output: output.to_owned(),
+        kernels: Vec::new(),
+        n_kernels: compiled.n_kernels,
+        n_launches: compiled.n_steps,
+        weights: compiled.weights,
+        code: compiled.code,
+        peak: 0,
+        target: compiled.target,
+        precision: "f32".into(),
+    };
+    // What a foreign artifact holds is not to be had by loading it.
+    let Ok(artifact) = Artifact::open(output) else { return Ok(summary) };
+    let plan = artifact.plan();
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    plan.kernels.iter().for_each(|k| *kinds.entry(&k.name).or_default() += 1);
+    let mut kernels: Vec<(String, usize)> = kinds.into_iter().map(|(k, n)| (k.to_owned(), n)).collect();
+    kernels.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    let peak = arena(plan, &config.sizes()).1;
+    Ok(Summary { kernels, peak, precision: artifact.info().precision.clone(), ..summary })
+}
+
+fn report(args: &CompileArgs, model: Option<&Model>, s: &Summary, begin: Instant) {
+    let time = begin.elapsed().as_secs_f64();
+    let (n_nodes, operators, opset) = model.map_or((0, 0, None), |m| {
+        let ops: BTreeSet<(&str, &str)> =
+            m.graph.nodes.iter().map(|n| (n.domain.as_str(), n.op.as_str())).collect();
+        (m.graph.nodes.len(), ops.len(), m.opsets.get("").copied())
+    });
+    if args.json {
+        let line = json!({
+            "model": args.model.display().to_string(), "artifact": s.output.display().to_string(),
+            "nodes": n_nodes, "operators": operators, "opset": opset, "kernels": s.n_kernels,
+            "steps": s.n_launches, "weights_bytes": s.weights, "code_bytes": s.code,
+            "peak_bytes": s.peak, "precision": s.precision, "target": s.target, "seconds": time,
+        });
+        say!("{line}");
+        return;
+    }
+    if model.is_some() {
+        let opset = opset.map_or(String::new(), |v| format!(", opset {v}"));
+        say!("  imported   {n_nodes} nodes, {operators} operators{opset}");
+    }
+    let most: Vec<String> = s.kernels.iter().take(4).map(|(k, n)| format!("{k} ×{n}")).collect();
+    let more = if s.kernels.len() > 4 { ", …" } else { "" };
+    let list = if most.is_empty() { String::new() } else { format!(" ({}{more})", most.join(", ")) };
+    say!("  optimized  {n_nodes} → {} kernels{list}", s.n_kernels);
+    say!(
+        "  wrote      {}   {} weights, {} code, peak memory {}, {}, {}, {}",
+        s.output.display(),
+        bytes(s.weights),
+        bytes(s.code),
+        bytes(s.peak),
+        s.precision,
+        s.target,
+        seconds(time)
+    );
+}
+
+/// Writes something else than an artifact.
+fn emit(args: &CompileArgs, config: &Config, graph: &Graph, output: &Path) -> Result<(), Failure> {
+    let mut report = Report { fuel: config.compile.fuel, ..Report::default() };
+    let graph = nnc::optimize(graph, &config.compile, &mut report)?;
+    let text = match args.emit.as_str() {
+        "nnir" => {
+            let (text, data) = nnc_ir::text::print(&graph);
+            if !data.is_empty() {
+                write_file(&nnc::model::data_file(output), &data)?;
+            }
+            text
+        }
+        "dot" => nnc_ir::analysis::dot(&graph),
+        stage => kernel_text(&graph, stage, &config.compile.target)?,
+    };
+    write_file(output, text.as_bytes())
+}
+
+/// All kernels of a graph as tile programs, Cranelift code or assembly.
+pub(crate) fn kernel_text(graph: &Graph, stage: &str, target: &str) -> Result<String, Failure> {
+    let target = CpuTarget::parse(target).map_err(|e| Failure::user(e.to_string()))?;
+    let program = nnc_passes::lower(graph).map_err(|e| Failure::user(e.to_string()))?;
+    let text = |kernel| match stage {
+        "clif" => cpu::clif_text(kernel, &target),
+        "asm" => cpu::asm_text(kernel, &target),
+        _ => Ok(kernel.to_string()),
+    };
+    let texts: Result<Vec<String>, _> = program.kernels.iter().map(text).collect();
+    texts.map(|t| t.join("\n")).map_err(|e| Failure::internal(e.to_string()))
+}

@@ -1,0 +1,69 @@
+//! What nnc says about itself: the tour, the documents of its JSON, its version.
+
+use super::out::say;
+use nnc_runtime::Isa;
+use std::sync::LazyLock;
+
+/// Shown without arguments.
+const TOUR: &str = "\
+nnc compiles trained networks (ONNX) to machine code and runs them.
+
+  nnc check   examples/digits.onnx                             what stands in a model's way
+  nnc compile examples/digits.onnx                             writes examples/digits.nnc
+  nnc run     examples/digits.nnc --input examples/seven.png   runs it once
+  nnc bench   examples/digits.onnx                             latency, throughput, memory
+  nnc verify  examples/digits.onnx                             compares with the interpreter
+  nnc show    examples/digits.onnx --costs                     what the compiler made of it
+  nnc ops                                                      the supported operators
+
+nnc help VERB explains a verb, nnc help json what --json prints.
+";
+
+/// The keys of every `--json` output; they stay as they are.
+const JSON: &str = "\
+With --json each verb prints one object, or one object a line. Times are seconds, sizes bytes.
+Keys may be added; those below keep their names and meanings. A number that is not finite is null.
+
+compile  model, artifact, nodes, operators (different ones), opset, kernels, steps, weights_bytes,
+         code_bytes, peak_bytes (activations), precision, target, seconds
+run      outputs: [{name, type, shape, data (flat, row-major; null for containers)}], seconds, target
+bench    a line a measurement: model, threads, batch (null without --batch), engine, min, median, p99,
+         throughput (runs or items a second), runs, activation_bytes, peak_rss_bytes (of the process),
+         kernels, target, peers: [{engine, min, median, p99, throughput, runs, ratio (to nnc's median),
+         max_abs, rel_l2, agrees}]
+check    model, supported, problems: [{node, domain, operator, version, reason}]; where supported also
+         inputs and outputs: [{name, type}], dynamic (names of free sizes), precision, weights_bytes,
+         activation_bytes, kernels
+verify   a line a case: case, status (pass, fail, unsupported, error), message, max_abs, rel_l2,
+         kernels (number of), routines (names), isa; with --layers also layer (the first node that
+         deviates, or null)
+ops      a line an operator: domain, operator, versions (at which its meaning changed), doc, supported
+show     a line a step: step, kernel, node, output (type), grid, bytes, estimate;
+         --memory: step, kernel, node, alive_bytes; --why: pass, node, blocked (null where applied)
+
+Exit codes: 0 done; 1 a bug of nnc, or results that verify finds wrong; 2 the model, an input or an
+option is wrong or not supported.
+";
+
+/// Prints the tour.
+pub(crate) fn tour() {
+    say!("{}", TOUR.trim_end());
+}
+
+/// Prints the document of the JSON outputs.
+pub(crate) fn json() {
+    say!("{}", JSON.trim_end());
+}
+
+/// Version, target and what the CPU has.
+pub(crate) static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let sets: Vec<&str> = Isa::available().iter().map(|i| i.name()).collect();
+    let target = nnc_codegen::cpu::CpuTarget::parse("native").map_or("none".into(), |t| t.to_string());
+    format!(
+        "{}\ncpu      {}, native target {target}, kernels for {}\nthreads  {}",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::ARCH,
+        sets.join(", "),
+        nnc_runtime::default_threads()
+    )
+});

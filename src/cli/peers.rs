@@ -1,0 +1,104 @@
+//! Other engines to measure against, each in a process of its own: the user's Python with its packages.
+
+use super::failure::Failure;
+use nnc_runtime::{Tensor, Value};
+use nnc_tensor::file::{read_npz, write_npz};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// What the process runs.
+const SCRIPT: &str = include_str!("peer.py");
+/// The most that a peer's outputs may take.
+const MAX_OUTPUT_BYTES: u64 = 16 << 30;
+
+/// An engine that waits for its turn.
+pub(crate) struct Peer {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its version.
+    pub(crate) version: String,
+    /// What it computed from the same inputs, by name.
+    pub(crate) outputs: Vec<(String, Tensor)>,
+    process: Child,
+    ask: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Peer {
+    /// Starts an engine on a model and inputs.
+    pub(crate) fn start(
+        name: &str,
+        model: &Path,
+        inputs: &[(&str, Value)],
+        threads: usize,
+    ) -> Result<Peer, Failure> {
+        let fail = |what: String| Failure::user(format!("{name}: {what}"));
+        let folder = tempfile::tempdir().map_err(|e| fail(e.to_string()))?;
+        let (feed, results) = (folder.path().join("inputs.npz"), folder.path().join("outputs.npz"));
+        let tensors: Option<Vec<(String, Tensor)>> =
+            inputs.iter().map(|(n, v)| Some(((*n).to_owned(), v.tensor()?.clone()))).collect();
+        let tensors = tensors.ok_or_else(|| fail("only inputs that are tensors can be compared".into()))?;
+        let archive = write_npz(&tensors).map_err(|e| fail(e.to_string()))?;
+        std::fs::write(&feed, archive).map_err(|e| fail(e.to_string()))?;
+        let mut process = Command::new("python3")
+            .args(["-c", SCRIPT, name])
+            .args([model, &feed, &results])
+            .arg(threads.to_string())
+            .env("OMP_NUM_THREADS", threads.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|e| fail(format!("cannot start python3: {e}")))?;
+        let (Some(ask), Some(out)) = (process.stdin.take(), process.stdout.take()) else {
+            return Err(fail("python3 has no pipes".into()));
+        };
+        let version = String::new();
+        let answers = BufReader::new(out);
+        let mut peer = Peer { name: name.to_owned(), version, outputs: Vec::new(), process, ask, answers };
+        let hello = peer.answer()?;
+        let version = hello.get("version").and_then(|v| v.as_str()).unwrap_or("?");
+        // The rest is the build.
+        let version = version.split('-').next().unwrap_or(version).to_owned();
+        peer.version = version;
+        let bytes = std::fs::read(&results).map_err(|e| fail(e.to_string()))?;
+        peer.outputs = read_npz(&bytes, MAX_OUTPUT_BYTES).map_err(|e| fail(e.to_string()))?;
+        Ok(peer)
+    }
+
+    fn answer(&mut self) -> Result<serde_json::Value, Failure> {
+        let mut line = String::new();
+        // Engines print notes of their own.
+        while !line.starts_with('{') {
+            line.clear();
+            if self.answers.read_line(&mut line).unwrap_or(0) == 0 {
+                let hint = "its Python package may be missing: pip install numpy onnxruntime openvino";
+                return Err(Failure::user(format!("{} ended without an answer", self.name)).help(hint));
+            }
+        }
+        let json: serde_json::Value =
+            serde_json::from_str(&line).map_err(|e| Failure::user(format!("{}: {e}", self.name)))?;
+        match json.get("error").and_then(|e| e.as_str()) {
+            Some(error) => Err(Failure::user(format!("{}: {error}", self.name))),
+            None => Ok(json),
+        }
+    }
+
+    /// Latencies of as many runs as fill `seconds`.
+    pub(crate) fn sample(&mut self, seconds: f64) -> Result<Vec<f64>, Failure> {
+        let asked = writeln!(self.ask, "{seconds}").and_then(|()| self.ask.flush());
+        asked.map_err(|e| Failure::user(format!("{} does not listen: {e}", self.name)))?;
+        let times = self.answer()?;
+        let times = times.get("times").and_then(|t| t.as_array()).cloned().unwrap_or_default();
+        Ok(times.iter().filter_map(serde_json::Value::as_f64).collect())
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // It waits for a line on a pipe; a process that is gone already is as good.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
