@@ -10,6 +10,7 @@ pub const PIPELINE: &[Pass] = &[
     clean::PASS,
     fold::constants::PASS,
     rules::PASS,
+    fold::constants::PASS,
     clean::PASS,
     raise::softmax::PASS,
     raise::activations::PASS,

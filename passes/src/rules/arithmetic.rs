@@ -2,9 +2,19 @@
 
 use super::{Rule, Site, below};
 use crate::fold::known::{not_negative, uniform};
-use nnc_ir::{Attrs, DType, OpError, Rewriter, ScalarOp, ValueId};
+use nnc_ir::{Attrs, DType, Dim, OpError, Rewriter, ScalarOp, Tensor, ValueId};
 
 pub(super) const RULES: &[Rule] = &[
+    Rule {
+        name: "dims-constant",
+        doc: "sizes that are all numbers are a constant",
+        ops: &["dims"],
+        apply: |rw, s| {
+            let values: Option<Vec<i64>> = s.attrs.dims("values").iter().map(Dim::as_const).collect();
+            let (Some(values), Some(shape)) = (values, s.ty.fixed_shape()) else { return Ok(None) };
+            Ok(Some(rw.b.constant(Tensor::from_slice(&shape, &values)?)))
+        },
+    },
     Rule {
         name: "add-zero",
         doc: "x + 0 and 0 + x are x; the sign of a zero is not kept",
