@@ -13,7 +13,7 @@ use clap::Args;
 use nnc_ir::Graph;
 use nnc_passes::{PIPELINE, Report};
 use nnc_runtime::Artifact;
-use nnc_runtime::tensor::plan::Plan;
+use nnc_runtime::tensor::plan::{DimId, Kernel, Plan};
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -80,7 +80,10 @@ pub(crate) fn run(args: &ShowArgs) -> Result<ExitCode, Failure> {
         (None, Some("code")) => say!("{}", kernel_text(&graph, "asm", &config.compile.target)?),
         (None, _) => {
             let program = nnc_passes::lower(&graph).map_err(|e| Failure::user(e.to_string()))?;
-            show_plan(args, &program.plan, &config.sizes());
+            // Places of code are the artifact's affair.
+            let kernel = |k: &nnc_ir::tile::Kernel| Kernel { name: k.name.clone(), offset: 0, scratch: DimId(0) };
+            let kernels = program.kernels.iter().map(kernel).collect();
+            show_plan(args, &Plan { kernels, ..program.plan }, &config.sizes());
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -1,7 +1,9 @@
 //! Tests that cross crates: one binary, one module a subject.
 #![cfg(test)]
 
+mod cli;
 mod compare;
 mod filetests;
 mod models;
+mod onnx;
 mod operators;

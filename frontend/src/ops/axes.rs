@@ -20,19 +20,33 @@ pub(super) fn over_axes<'m>(
     rank: usize,
     build: &mut Build<'_, 'm>,
 ) -> Lowered<ValueId> {
+    over_some_axes(cx, axes, rank, &(0..rank).collect::<Vec<_>>(), build)
+}
+
+/// The same where only some axes (ascending) are possible.
+pub(super) fn over_some_axes<'m>(
+    cx: &mut Cx<'_, '_, 'm>,
+    axes: ValueId,
+    rank: usize,
+    possible: &[usize],
+    build: &mut Build<'_, 'm>,
+) -> Lowered<ValueId> {
     if let Some(known) = known(cx, axes) {
         let axes = normal_axes(&known, rank)?;
         return build(cx, &axes);
     }
     let (axes, n) = normalized(cx, axes, rank)?;
-    let choices = (0..n).fold(1usize, |c, i| c.saturating_mul(rank - i) / (i + 1));
-    limited(choices, rank, n)?;
-    let mut chosen = Vec::new();
-    for axis in 0..rank {
-        let hits = cx.with_const(ScalarOp::Eq, axes, axis as f64)?;
-        chosen.push(cx.reduce("max", hits, &[0])?);
+    if n > possible.len() {
+        unsupported!("{n} axes of {} that are possible", possible.len());
     }
-    subsets(cx, &chosen, n, &mut Vec::new(), 0, build)
+    let choices = (0..n).fold(1usize, |c, i| c.saturating_mul(possible.len() - i) / (i + 1));
+    limited(choices, rank, n)?;
+    let mut flags = Vec::new();
+    for axis in possible {
+        let hits = cx.with_const(ScalarOp::Eq, axes, *axis as f64)?;
+        flags.push((*axis, cx.reduce("max", hits, &[0])?));
+    }
+    subsets(cx, &flags, n, &mut Vec::new(), build)
 }
 
 /// `build` with the axes of a tensor, in the tensor's order.
@@ -98,30 +112,29 @@ fn branch<'m>(
     Ok(cx.add_row(nnc_ir::ops::row("if"), attrs! {}, &[cond], blocks)?[0])
 }
 
-/// Decides axis after axis whether it is among the `n` chosen ones.
+/// Decides axis after axis whether it is among the `n` chosen ones; `rest` is still undecided.
 fn subsets<'m>(
     cx: &mut Cx<'_, '_, 'm>,
-    flags: &[ValueId],
+    rest: &[(usize, ValueId)],
     n: usize,
     chosen: &mut Vec<usize>,
-    next: usize,
     build: &mut Build<'_, 'm>,
 ) -> Lowered<ValueId> {
-    if chosen.len() == n {
-        return build(cx, chosen);
-    }
-    if chosen.len() + flags.len() - next == n {
-        let all: Vec<usize> = chosen.iter().copied().chain(next..flags.len()).collect();
-        return build(cx, &all);
-    }
-    branch(cx, flags[next], &mut |cx, taken| {
-        if taken {
-            chosen.push(next);
+    let ((axis, flag), others) = match rest {
+        _ if chosen.len() == n => return build(cx, chosen),
+        [first, others @ ..] if chosen.len() + rest.len() > n => (*first, others),
+        _ => {
+            let all: Vec<usize> = chosen.iter().copied().chain(rest.iter().map(|(axis, _)| *axis)).collect();
+            return build(cx, &all);
         }
-        let result = subsets(cx, flags, n, chosen, next + 1, build);
-        if taken {
-            chosen.pop();
+    };
+    branch(cx, flag, &mut |cx, taken| {
+        if !taken {
+            return subsets(cx, others, n, chosen, build);
         }
+        chosen.push(axis);
+        let result = subsets(cx, others, n, chosen, build);
+        chosen.pop();
         result
     })
 }

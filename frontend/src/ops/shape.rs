@@ -1,6 +1,6 @@
 //! Shapes as values, and the same elements under another shape.
 
-use super::axes::over_axes;
+use super::axes::{over_axes, over_some_axes};
 use super::{OnnxOp, onnx};
 use crate::context::{Cx, Lowered, normal_axes, normal_axis};
 use crate::refusal::{Refusal, unsupported};
@@ -247,7 +247,9 @@ fn squeeze(cx: &mut Cx) -> Lowered {
     let axes = match axes_operand(cx, 13)? {
         Axes::Known(axes) => normal_axes(&axes, shape.len())?,
         Axes::Found(axes) => {
-            let y = over_axes(cx, axes, shape.len(), &mut |cx, axes| cx.squeeze(x, axes))?;
+            let ones: Vec<usize> =
+                (0..shape.len()).filter(|a| shape[*a].as_const().is_none_or(|d| d == 1)).collect();
+            let y = over_some_axes(cx, axes, shape.len(), &ones, &mut |cx, axes| cx.squeeze(x, axes))?;
             return cx.done(y);
         }
         Axes::Absent => {

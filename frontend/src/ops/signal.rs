@@ -1,5 +1,6 @@
 //! Signals: Fourier transforms, windows, mel filters.
 
+use super::axes::over_some_axes;
 use super::{OnnxOp, onnx};
 use crate::context::{Cx, Lowered, normal_axis};
 use crate::refusal::unsupported;
@@ -13,21 +14,20 @@ pub(super) const ROWS: &[OnnxOp] = &[
     onnx("DFT", &[17, 20], "discrete Fourier transform along an axis", |cx| {
         let x = cx.required(0)?;
         let rank = cx.rank(x);
-        let axis = if cx.version < 20 {
-            cx.axis("axis", 1, rank)?
-        } else {
-            match cx.const_ints(2)?.as_deref() {
-                Some([axis]) => normal_axis(*axis, rank)?,
-                Some(other) => unsupported!("input 2 (axis) must be one number, found {other:?}"),
-                None => normal_axis(-2, rank)?,
-            }
-        };
-        if axis + 1 == rank {
-            unsupported!("the last axis holds real and imaginary parts");
-        }
         let (inverse, onesided) = (cx.attrs.flag_or("inverse", false)?, cx.attrs.flag_or("onesided", false)?);
         let length = cx.input(1)?.map(|v| cx.dim_of(v)).transpose()?;
-        let y = dft(cx, x, axis, length, inverse, onesided)?;
+        let mut build = |cx: &mut Cx<'_, '_, '_>, axes: &[usize]| match axes {
+            [axis] if *axis + 1 < rank => dft(cx, x, *axis, length.clone(), inverse, onesided),
+            _ => unsupported!("the axis must be one of the first {}, found {axes:?}", rank.saturating_sub(1)),
+        };
+        let y = match cx.input(2)? {
+            Some(axis) if cx.version >= 20 => {
+                let signal: Vec<usize> = (0..rank.saturating_sub(1)).collect();
+                over_some_axes(cx, axis, rank, &signal, &mut build)?
+            }
+            _ if cx.version >= 20 => build(cx, &[normal_axis(-2, rank)?])?,
+            _ => build(cx, &[cx.axis("axis", 1, rank)?])?,
+        };
         cx.done(y)
     }),
     onnx("HammingWindow", &[17], "25/46 - 21/46 cos(2πn/N)", |cx| {

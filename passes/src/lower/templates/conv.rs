@@ -160,27 +160,25 @@ fn indirect(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let (m0, m_len) = block_axis(e, &m, rows);
     let (n0, n_len) = block_axis(e, &o, columns);
     let block_rows = rows.bound(&m);
-    let table = e.kb.scratch(DType::U64, Dim::int(n_taps) * block_rows.clone());
-    fill_table(
-        e,
-        node,
-        s,
-        &Table { table, taps: &taps, rows: &block_rows, kc: &kc },
-        (&image, &g, &m0, &m_len),
-    );
+    // One run of channels a pixel, pixels of a single row: they are evenly spaced, no table is needed.
+    let even = run && (0..last).all(|i| s.out[1 + i].is(1) && s.x[1 + i].is(1) && s.low[i].is(0));
+    let rows_words = if even {
+        let step = Dim::int(s.strides[last] * s.w[1]);
+        let x = e.buffer(node.inputs[0], Access::Read);
+        let at = image.clone() * s.x[1 + last].clone() * Dim::int(s.w[1]) + m0.clone() * step.clone();
+        [Arg::Null, Arg::Int(Dim::ZERO), Arg::Ptr(x, at), Arg::Int(step)]
+    } else {
+        let table = e.kb.scratch(DType::U64, Dim::int(n_taps) * block_rows.clone());
+        let form = Table { table, taps: &taps, rows: &block_rows, kc: &kc };
+        fill_table(e, node, s, &form, (&image, &g, &m0, &m_len));
+        [Arg::Ptr(table, Dim::ZERO), Arg::Int(block_rows.clone()), Arg::Null, Arg::Int(Dim::ZERO)]
+    };
     let b = panels(e, node, s);
     let panel = k.clone() * Dim::int(PANEL);
     let per_group = panel.clone() * o.ceil_div(&Dim::int(PANEL));
-    let operands = vec![
-        Arg::Ptr(table, Dim::ZERO),
-        Arg::Int(block_rows.clone()),
-        Arg::Null,
-        Arg::Int(Dim::ZERO),
-        Arg::Int(Dim::int(n_taps)),
-        Arg::Int(kc),
-        Arg::Ptr(b, g.clone() * per_group + n0.floor_div(&Dim::int(PANEL)) * panel.clone()),
-        Arg::Int(panel),
-    ];
+    let at = g.clone() * per_group + n0.floor_div(&Dim::int(PANEL)) * panel.clone();
+    let tail = [Arg::Int(Dim::int(n_taps)), Arg::Int(kc), Arg::Ptr(b, at), Arg::Int(panel)];
+    let operands = rows_words.into_iter().chain(tail).collect();
     let spatial: Vec<Dim> = s.out[1..=s.n].to_vec();
     // Columns count from the first channel of the group.
     let first = g * o.clone();

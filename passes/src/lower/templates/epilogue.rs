@@ -8,6 +8,7 @@ use crate::lower::index::{row_major, view};
 use nnc_ir::tile::{Access, Arg, Mem, Turns, arithmetic_type};
 use nnc_ir::{DType, Dim, Graph, Node, ScalarOp, Sym, ValueId};
 
+const ACCUMULATE: i64 = 1;
 const BIAS: i64 = 2;
 const RESIDUAL: i64 = 4;
 const CLAMP: i64 = 8;
@@ -163,19 +164,50 @@ pub(crate) fn call_and_finish(
     };
     e.cost = cost(&block.rows, &block.columns, &k);
     let fixed = peel(e.graph, group, anchor, bias, true);
-    finish(e, group, fixed, block, |e, c| {
-        let mut args = vec![c.out, Arg::Int(c.row_stride), Arg::Int(c.rows), Arg::Int(c.columns)];
-        args.extend(operands);
-        args.extend([
-            Arg::Int(Dim::int(c.flags)),
-            c.bias,
-            Arg::Null,
-            c.residual,
-            Arg::Int(c.residual_stride),
-        ]);
-        args.extend([Arg::F32(c.clamp.0), Arg::F32(c.clamp.1)]);
-        e.kb.call(GEMM.0, GEMM.1, args);
+    let parts = parts(&operands);
+    let last = parts.len() - 1;
+    finish(e, group, fixed, block, parts.len() > 1, |e, c| {
+        for (i, operands) in parts.into_iter().enumerate() {
+            let flags = if i == last { c.flags } else { 0 } | if i > 0 { ACCUMULATE } else { 0 };
+            let mut args = vec![c.out.clone(), Arg::Int(c.row_stride.clone())];
+            args.extend([Arg::Int(c.rows.clone()), Arg::Int(c.columns.clone())]);
+            args.extend(operands);
+            args.extend([Arg::Int(Dim::int(flags)), c.bias.clone(), Arg::Null, c.residual.clone()]);
+            args.extend([Arg::Int(c.residual_stride.clone()), Arg::F32(c.clamp.0), Arg::F32(c.clamp.1)]);
+            e.kb.call(GEMM.0, GEMM.1, args);
+        }
     });
+}
+
+/// Products summed in one go. Longer sums are cut: the rounding error of a sum grows with its length.
+const RUN: i64 = 512;
+
+/// The operand words of one call for each part of the sum.
+fn parts(operands: &[Arg]) -> Vec<Vec<Arg>> {
+    let whole = || vec![operands.to_vec()];
+    let [table, Arg::Int(stride), a, _, Arg::Int(taps), Arg::Int(kc), Arg::Ptr(b, b_at), _] = operands else {
+        return whole();
+    };
+    let (Some(n_taps), Some(k)) = (taps.as_const(), kc.as_const()) else { return whole() };
+    let (total, unit) = if n_taps > 1 { (n_taps, k) } else { (k, 1) };
+    let n_parts = ((n_taps * k + RUN - 1) / RUN).min(total);
+    if n_parts <= 1 || (n_taps == 1 && matches!(table, Arg::Ptr(..))) {
+        return whole();
+    }
+    let each = (total + n_parts - 1) / n_parts;
+    let part = |first: i64| {
+        let len = each.min(total - first);
+        let mut words = operands.to_vec();
+        match (table, a) {
+            (Arg::Ptr(m, at), _) => words[0] = Arg::Ptr(*m, at.clone() + stride.clone() * Dim::int(first)),
+            (_, Arg::Ptr(m, at)) => words[2] = Arg::Ptr(*m, at.clone() + Dim::int(first)),
+            _ => {}
+        }
+        words[if n_taps > 1 { 4 } else { 5 }] = Arg::Int(Dim::int(len));
+        words[6] = Arg::Ptr(*b, b_at.clone() + Dim::int(first * unit * super::PANEL));
+        words
+    };
+    (0..total).step_by(each as usize).map(part).collect()
 }
 
 /// The same for a kernel without residual; `call` writes its call.
@@ -188,14 +220,21 @@ pub(crate) fn finish_without_residual(
     call: impl FnOnce(&mut Emitter, Call),
 ) {
     let fixed = peel(e.graph, group, anchor, bias, false);
-    finish(e, group, fixed, block, call);
+    finish(e, group, fixed, block, false, call);
 }
 
-fn finish(e: &mut Emitter, group: &Group, fixed: Fixed, block: Block, call: impl FnOnce(&mut Emitter, Call)) {
+fn finish(
+    e: &mut Emitter,
+    group: &Group,
+    fixed: Fixed,
+    block: Block,
+    accumulates: bool,
+    call: impl FnOnce(&mut Emitter, Call),
+) {
     let dest = DestLayout::new(e.graph, &group.dest);
     let whole = fixed.reached == group.root;
     let in_place = e.dtype(group.dest.value) == DType::F32;
-    let access = if whole { Access::Write } else { Access::ReadWrite };
+    let access = if whole && !accumulates { Access::Write } else { Access::ReadWrite };
     let out = e.buffer(group.dest.value, access);
     let row_stride = |at: &dyn Fn(&[Dim]) -> Dim, simplify: &dyn Fn(&Dim) -> Dim| {
         let (m, n) = (Sym::Local(u32::MAX - 1), Sym::Local(u32::MAX - 2));

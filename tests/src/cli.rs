@@ -1,0 +1,312 @@
+//! The program: what it prints, its exit codes, one message for each thing that can be wrong.
+
+use crate::onnx::{field, model, node, number, relu};
+use nnc_tensor::Tensor;
+use nnc_tensor::file::{read_npz, write_npy, write_tensor_proto};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+
+/// The program, built with the profile and into the folder of these tests.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let test = std::env::current_exe().expect("the test has a path");
+        let folder = test.parent().and_then(Path::parent).expect("tests lie in PROFILE/deps");
+        let profile = match folder.file_name().and_then(|n| n.to_str()) {
+            Some("debug") | None => "dev",
+            Some(name) => name,
+        };
+        let target = folder.parent().expect("a profile has a folder");
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "-p", "nnc", "--bin", "nnc", "--profile", profile, "--target-dir"])
+            .arg(target)
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .status();
+        assert!(built.is_ok_and(|s| s.success()), "the program is built");
+        folder.join(format!("nnc{}", std::env::consts::EXE_SUFFIX))
+    })
+}
+
+/// A folder for one test, with files.
+fn folder(files: &[(&str, &[u8])]) -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (name, bytes) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("inside the folder")).expect("a folder is made");
+        std::fs::write(path, bytes).expect("a file is written");
+    }
+    folder
+}
+
+/// Runs the program in a folder.
+fn nnc(folder: &TempDir, words: &str) -> Output {
+    let words: Vec<OsString> = words.split_whitespace().map(OsString::from).collect();
+    let run = Command::new(program()).args(words).current_dir(folder.path()).env_remove("NNC_THREADS").output();
+    run.expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs the program and expects success; answers what it printed.
+fn good(folder: &TempDir, words: &str) -> String {
+    let run = nnc(folder, words);
+    assert!(run.status.success(), "nnc {words}: {}", text(&run.stderr));
+    text(&run.stdout)
+}
+
+/// Runs the program and expects it to blame the user: exit code 2, one message with all `parts`, and no
+/// file that was not there before.
+fn bad(folder: &TempDir, words: &str, parts: &[&str]) {
+    let before = listing(folder);
+    let run = nnc(folder, words);
+    let message = text(&run.stderr);
+    assert_eq!(run.status.code(), Some(2), "nnc {words}: {message}");
+    assert_eq!(message.matches("error:").count(), 1, "nnc {words}: {message}");
+    for part in parts {
+        assert!(message.contains(part), "nnc {words}: expected \"{part}\" in {message}");
+    }
+    assert_eq!(before, listing(folder), "nnc {words} leaves nothing behind");
+}
+
+fn listing(folder: &TempDir) -> Vec<OsString> {
+    let entries = std::fs::read_dir(folder.path()).expect("the folder is there");
+    let mut names: Vec<OsString> = entries.flatten().map(|e| e.file_name()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn compiles_and_runs() {
+    let x = Tensor::from_slice(&[2, 3], &[-1.0f32, 2.0, -3.0, 4.0, -5.0, 6.0]).unwrap();
+    let f = folder(&[("m.onnx", &relu(&[0, 3])), ("x.npy", &write_npy(&x).unwrap())]);
+    let printed = good(&f, "compile m.onnx");
+    assert!(printed.contains("1 nodes, 1 operators, opset 21") && printed.contains("m.nnc"), "{printed}");
+    let json: serde_json::Value = serde_json::from_str(&good(&f, "run m.nnc --input x=x.npy -o y.npz --json")).unwrap();
+    assert_eq!(json["outputs"][0]["shape"], serde_json::json!([2, 3]));
+    let expected = Tensor::from_slice(&[2, 3], &[0.0f32, 2.0, 0.0, 4.0, 0.0, 6.0]).unwrap();
+    let archive = std::fs::read(f.path().join("y.npz")).unwrap();
+    assert_eq!(read_npz(&archive, 1 << 20).unwrap(), [("y".to_owned(), expected)]);
+    for source in ["x=x.npy", "x.npy", "x=zeros", "x=random:7 --dim n=4", "x=random --profile t.json --threads 1"] {
+        assert!(good(&f, &format!("run m.nnc --input {source}")).contains("y: f32["), "{source}");
+    }
+    assert!(good(&f, "show m.nnc --stage plan").contains("input \"x\" = b0"));
+}
+
+#[test]
+fn every_verb_answers() {
+    let f = folder(&[("m.onnx", &relu(&[0, 3]))]);
+    assert!(good(&f, "").contains("nnc compile"));
+    assert!(good(&f, "--version").contains("native target"));
+    for verb in ["compile", "run", "bench", "check", "verify", "show", "ops", "completions", "json"] {
+        assert!(!good(&f, &format!("help {verb}")).is_empty());
+    }
+    assert!(good(&f, "completions bash").contains("nnc"));
+    assert!(good(&f, "check m.onnx").contains("every operator is supported"));
+    for options in ["", "--memory", "--costs", "--dot", "--stage import", "--stage graph", "--stage tiles", "--stage code", "--why simplify"] {
+        assert!(!good(&f, &format!("show m.onnx {options}")).is_empty(), "{options}");
+    }
+    for line in good(&f, "ops --json").lines() {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(row["operator"].is_string() && row["versions"].is_array(), "{line}");
+    }
+    let bench = good(&f, "bench m.onnx --json --time 10ms --threads 1,2");
+    let last: serde_json::Value = serde_json::from_str(bench.lines().last().unwrap()).unwrap();
+    assert!(last["median"].as_f64().unwrap() > 0.0 && last["threads"] == 2);
+}
+
+#[test]
+fn text_form_compiles_too() {
+    let f = folder(&[("m.onnx", &relu(&[2]))]);
+    good(&f, "compile m.onnx --emit nnir");
+    good(&f, "compile m.nnir -o again.nnc");
+    assert!(good(&f, "run again.nnc --input x=zeros").contains("y: f32[2]"));
+    let broken = folder(&[("m.nnir", b"graph @x( {")]);
+    bad(&broken, "compile m.nnir", &["m.nnir", "1:"]);
+}
+
+#[test]
+fn verify_follows_its_protocol() {
+    let (x, y) = ([-1.0f32, 2.0], [0.0f32, 2.0]);
+    let tensor = |v: &[f32], name| write_tensor_proto(&Tensor::from_slice(&[2], v).unwrap(), name);
+    let unknown = model(&[2], &[node("com.example", "Foo", &["x"], "y")], &[]);
+    let f = folder(&[
+        ("good/model.onnx", &relu(&[2])),
+        ("good/test_data_set_0/input_0.pb", &tensor(&x, "x")),
+        ("good/test_data_set_0/output_0.pb", &tensor(&y, "y")),
+        ("wrong/model.onnx", &relu(&[2])),
+        ("wrong/test_data_set_0/input_0.pb", &tensor(&x, "x")),
+        ("wrong/test_data_set_0/output_0.pb", &tensor(&x, "y")),
+        ("foo/model.onnx", &unknown),
+        ("broken/model.onnx", b"no model"),
+    ]);
+    let run = nnc(&f, "verify --json good wrong foo broken missing");
+    assert_eq!(run.status.code(), Some(1), "{}", text(&run.stderr));
+    let lines: Vec<serde_json::Value> =
+        text(&run.stdout).lines().map(|l| serde_json::from_str(l).expect("a JSON object a line")).collect();
+    let status: Vec<&str> = lines.iter().map(|l| l["status"].as_str().unwrap()).collect();
+    assert_eq!(status, ["pass", "fail", "unsupported", "error", "error"]);
+    for key in ["case", "status", "message", "max_abs", "rel_l2", "kernels", "routines", "isa"] {
+        assert!(lines.iter().all(|l| l.get(key).is_some()), "{key}");
+    }
+    assert_eq!(lines[1]["max_abs"], 1.0);
+    assert!(lines[2]["message"].as_str().unwrap().contains("Foo (com.example, version 1)"));
+    good(&f, "verify good --reference interpreter --isa portable");
+    let loose = folder(&[
+        ("c/model.onnx", &relu(&[2])),
+        ("c/tolerance.json", b"{\"rtol\": 0, \"atol\": 1.5}"),
+        ("c/test_data_set_0/input_0.pb", &tensor(&x, "x")),
+        ("c/test_data_set_0/output_0.pb", &tensor(&[1.0, 2.5], "y")),
+    ]);
+    good(&loose, "verify c");
+}
+
+#[test]
+fn damaged_models_are_named() {
+    let whole = relu(&[2]);
+    let f = folder(&[
+        ("cut.onnx", &whole[..whole.len() / 2]),
+        ("empty.onnx", b""),
+        ("text.onnx", b"%PDF-1.7 this is something else"),
+    ]);
+    bad(&f, "compile cut.onnx", &["cut.onnx", "truncated"]);
+    bad(&f, "compile empty.onnx", &["empty.onnx", "empty"]);
+    bad(&f, "compile text.onnx", &["text.onnx"]);
+    bad(&f, "compile missing.onnx", &["missing.onnx", "cannot open"]);
+    bad(&f, "compile .", &["cannot open"]);
+}
+
+#[test]
+fn missing_external_data_is_named() {
+    let entry = |key: &str, value: &str| field(13, &[field(1, key.as_bytes()), field(2, value.as_bytes())].concat());
+    let place = [entry("location", "weights.bin"), entry("length", "8")].concat();
+    let w = [number(1, 2), number(2, 1), field(8, b"w"), place, number(14, 1)].concat();
+    let f = folder(&[("m.onnx", &model(&[2], &[node("", "Add", &["x", "w"], "y")], &[w]))]);
+    bad(&f, "compile m.onnx", &["tensor \"w\"", "weights.bin"]);
+    std::fs::write(f.path().join("weights.bin"), [0; 4]).unwrap();
+    bad(&f, "compile m.onnx", &["tensor \"w\"", "weights.bin", "too short"]);
+}
+
+#[test]
+fn all_unsupported_operators_are_listed() {
+    let nodes = [node("com.example", "Foo", &["x"], "a"), node("", "NoSuchOp", &["x"], "b"), node("", "Add", &["a", "b"], "y")];
+    let f = folder(&[("m.onnx", &model(&[2], &nodes, &[]))]);
+    for verb in ["compile", "check", "run"] {
+        bad(&f, &format!("{verb} m.onnx"), &["m.onnx", "Foo (com.example, version 1)", "NoSuchOp (ai.onnx, version 21)"]);
+    }
+    let json: serde_json::Value = serde_json::from_str(&text(&nnc(&f, "check m.onnx --json").stdout)).unwrap();
+    assert_eq!((&json["supported"], json["problems"].as_array().unwrap().len()), (&false.into(), 2));
+}
+
+#[test]
+fn wrong_inputs_are_named() {
+    let wide = Tensor::from_slice(&[2, 4], &[0.0f32; 8]).unwrap();
+    let ints = Tensor::from_slice(&[2, 3], &[0i64; 6]).unwrap();
+    let f = folder(&[
+        ("m.onnx", &relu(&[0, 3])),
+        ("wide.npy", &write_npy(&wide).unwrap()),
+        ("ints.npy", &write_npy(&ints).unwrap()),
+        ("cut.npy", &write_npy(&wide).unwrap()[..20]),
+        ("ragged.json", b"[[1, 2, 3], [4]]"),
+        ("short.raw", &[0; 10]),
+    ]);
+    bad(&f, "run m.onnx", &["no value", "\"x\": f32[n, 3]"]);
+    bad(&f, "run m.onnx --input z=zeros", &["no input \"z\"", "\"x\": f32[n, 3]"]);
+    bad(&f, "run m.onnx --input x=wide.npy", &["\"x\" must be f32[n, 3]", "f32[2, 4]"]);
+    bad(&f, "run m.onnx --input x=ints.npy", &["\"x\" must be f32[n, 3]", "i64[2, 3]"]);
+    bad(&f, "run m.onnx --input x=cut.npy", &["cut.npy"]);
+    bad(&f, "run m.onnx --input x=ragged.json", &["ragged.json", "equal length"]);
+    bad(&f, "run m.onnx --input x=short.raw", &["\"x\" must be f32[n, 3]"]);
+    bad(&f, "run m.onnx --input x=missing.npy", &["missing.npy"]);
+    bad(&f, "run m.onnx --input x=what.xyz", &["what.xyz", "help:"]);
+    bad(&f, "run m.onnx --input x=random:many", &["random:SEED"]);
+    bad(&f, "run m.onnx --input x=zeros --labels none.txt", &["none.txt"]);
+}
+
+#[test]
+fn limits_hold() {
+    let f = folder(&[("m.onnx", &relu(&[0, 3]))]);
+    bad(&f, "run m.onnx --input x=zeros --timeout 0s", &["deadline"]);
+    bad(&f, "run m.onnx --input x=zeros --dim n=1000 --max-memory 1KB", &["bytes, allowed are 1000"]);
+}
+
+#[test]
+fn foreign_and_damaged_artifacts_are_refused() {
+    let f = folder(&[("m.onnx", &relu(&[2]))]);
+    let foreign = if cfg!(target_arch = "aarch64") { "x86-64-v3" } else { "aarch64" };
+    good(&f, &format!("compile m.onnx -o foreign.nnc --target {foreign}"));
+    bad(&f, "run foreign.nnc --input x=zeros", &["foreign.nnc", foreign, "help:"]);
+    good(&f, "compile m.onnx");
+    let whole = std::fs::read(f.path().join("m.nnc")).unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(f.path().join(name), bytes).unwrap();
+    let mut later = whole.clone();
+    later[4] = 99;
+    let mut flipped = whole.clone();
+    let middle = flipped.len() - 10;
+    flipped[middle] ^= 1;
+    write("later.nnc", &later);
+    write("cut.nnc", &whole[..whole.len() - 1]);
+    write("flipped.nnc", &flipped);
+    write("empty.nnc", b"");
+    write("other.nnc", b"something else");
+    bad(&f, "run later.nnc --input x=zeros", &["later.nnc", "format 99", "help:"]);
+    bad(&f, "run cut.nnc --input x=zeros", &["cut.nnc", "incomplete"]);
+    bad(&f, "run flipped.nnc --input x=zeros", &["flipped.nnc", "damaged"]);
+    bad(&f, "run empty.nnc", &["empty.nnc", "no nnc artifact"]);
+    bad(&f, "run other.nnc", &["other.nnc", "no nnc artifact"]);
+    bad(&f, "show m.nnc --stage graph", &["holds no graph"]);
+}
+
+#[test]
+fn unwritable_places_are_named() {
+    let f = folder(&[("m.onnx", &relu(&[2])), ("folder/here", b"")]);
+    bad(&f, "compile m.onnx -o none/m.nnc", &["none", "cannot create"]);
+    bad(&f, "compile m.onnx -o folder", &["folder", "no regular file"]);
+    bad(&f, "run m.onnx --input x=zeros -o none/y.npz", &["none", "cannot write"]);
+    #[cfg(target_os = "linux")]
+    {
+        bad(&f, "compile m.onnx -o /dev/full", &["/dev/full", "no regular file"]);
+        bad(&f, "run m.onnx --input x=zeros -o /dev/full", &["/dev/full", "no regular file"]);
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("linux has it");
+        let run = Command::new(program()).arg("ops").stdout(full).output().expect("the program starts");
+        assert_eq!(run.status.code(), Some(2));
+        assert!(text(&run.stderr).contains("cannot write to standard output"));
+    }
+}
+
+#[test]
+fn a_failed_compilation_leaves_the_old_artifact() {
+    let f = folder(&[("m.onnx", &relu(&[2])), ("m.nnc", b"old")]);
+    let unknown = model(&[2], &[node("", "NoSuchOp", &["x"], "y")], &[]);
+    std::fs::write(f.path().join("m.onnx"), unknown).unwrap();
+    bad(&f, "compile m.onnx", &["NoSuchOp"]);
+    assert_eq!(std::fs::read(f.path().join("m.nnc")).unwrap(), b"old");
+}
+
+#[test]
+fn wrong_options_are_named() {
+    let f = folder(&[("m.onnx", &relu(&[0, 3]))]);
+    bad(&f, "compile m.onnx --frobnicate", &["--frobnicate"]);
+    bad(&f, "frobnicate", &["frobnicate"]);
+    bad(&f, "help frobnicate", &["frobnicate", "help:"]);
+    bad(&f, "compile m.onnx --target pdp11", &["pdp11", "x86-64-v3"]);
+    bad(&f, "compile m.onnx -O9", &["9"]);
+    bad(&f, "compile m.onnx --dim n=many", &["--dim", "n=many"]);
+    bad(&f, "compile m.onnx --input x:f99[1]", &["x:f99[1]", "help:"]);
+    bad(&f, "compile m.onnx --outputs nothing", &["nothing"]);
+    bad(&f, "run m.onnx --threads 0 --input x=zeros", &["--threads"]);
+    bad(&f, "bench m.onnx --batch 5..1", &["--batch"]);
+    bad(&f, "show m.onnx --why frobnicate", &["frobnicate", "simplify"]);
+    let run = Command::new(program())
+        .args(["run", "m.onnx", "--input", "x=zeros"])
+        .current_dir(f.path())
+        .env("NNC_THREADS", "many")
+        .output()
+        .expect("the program starts");
+    assert_eq!(run.status.code(), Some(2));
+    assert!(text(&run.stderr).contains("NNC_THREADS"));
+}
