@@ -26,7 +26,7 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: nnc_frontend::error::Error,
+        source: Box<nnc_frontend::error::Error>,
     },
     /// The model cannot be imported.
     #[error("\"{}\": {source}", path.display())]
@@ -62,7 +62,7 @@ fn open(path: &Path) -> Result<SharedBytes, ModelError> {
 pub fn read(path: &Path) -> Result<Model, ModelError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     read_model(open(path)?, &mut ExternalFiles::beside(folder, &map_file))
-        .map_err(|source| ModelError::Read { path: path.to_owned(), source })
+        .map_err(|source| ModelError::Read { path: path.to_owned(), source: Box::new(source) })
 }
 
 /// The graph of a model that has been read from `path`.
