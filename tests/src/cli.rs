@@ -1,8 +1,10 @@
 //! The program: what it prints, its exit codes, one message for each thing that can be wrong.
 
 use crate::onnx::{field, model, node, number, relu};
+use nnc_runtime::{ArtifactInfo, ArtifactWriter, host_abi};
 use nnc_tensor::Tensor;
 use nnc_tensor::file::{read_npz, write_npy, write_tensor_proto};
+use nnc_tensor::plan::Plan;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -262,7 +264,9 @@ fn limits_hold() {
 fn foreign_and_damaged_artifacts_are_refused() {
     let f = folder(&[("m.onnx", &relu(&[2]))]);
     let foreign = if cfg!(target_arch = "aarch64") { "x86-64-v3" } else { "aarch64" };
-    good(&f, &format!("compile m.onnx -o foreign.nnc --target {foreign}"));
+    let info = ArtifactInfo { target: foreign.into(), abi: host_abi().into(), ..ArtifactInfo::default() };
+    let writer = ArtifactWriter::create(&f.path().join("foreign.nnc")).unwrap();
+    writer.finish(&[], &Plan::default(), &info).unwrap();
     bad(&f, "run foreign.nnc --input x=zeros", &["foreign.nnc", foreign, "help:"]);
     good(&f, "compile m.onnx");
     let whole = std::fs::read(f.path().join("m.nnc")).unwrap();
