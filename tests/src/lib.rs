@@ -3,7 +3,10 @@
 
 mod cli;
 mod compare;
+mod examples;
 mod filetests;
+mod house;
 mod models;
 mod onnx;
 mod operators;
+mod program;
