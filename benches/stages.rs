@@ -27,7 +27,7 @@ fn stages(c: &mut Criterion) {
             .measurement_time(Duration::from_secs(2));
         group.bench_function("import", |b| b.iter(|| black_box(graph(&path))));
         group.bench_function("passes", |b| b.iter(|| black_box(optimized())));
-        group.bench_function("lower", |b| b.iter(|| black_box(lower(&ready))));
+        group.bench_function("lower", |b| b.iter(|| black_box(lower(&ready, &Target::default()))));
         group.bench_function("emit", |b| b.iter(|| black_box(emit(&ready, &options, &artifact))));
         group.bench_function("all", |b| b.iter(|| black_box(compile(&graph(&path), &options, &artifact))));
         group.finish();

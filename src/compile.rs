@@ -26,6 +26,13 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// What the passes are told of these options.
+    pub fn passes(&self) -> Target {
+        Target { channels_last: self.optimize, optimize: self.optimize }
+    }
+}
+
 /// Why a graph was not compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
@@ -62,14 +69,13 @@ pub struct Compiled {
 
 /// Runs the passes.
 pub fn optimize(graph: &Graph, options: &Options, report: &mut Report) -> Result<Graph, CompileError> {
-    let target = Target { channels_last: options.optimize, optimize: options.optimize };
-    nnc_passes::optimize(graph, &target, report, &mut |_, _| ()).map_err(CompileError::Pass)
+    nnc_passes::optimize(graph, &options.passes(), report, &mut |_, _| ()).map_err(CompileError::Pass)
 }
 
 /// Lowers an optimized graph and writes the artifact.
 pub fn emit(graph: &Graph, options: &Options, path: &Path) -> Result<Compiled, CompileError> {
     let target = CpuTarget::parse(&options.target)?;
-    let program = nnc_passes::lower(graph)?;
+    let program = nnc_passes::lower(graph, &options.passes())?;
     let info = ArtifactInfo {
         model: graph.name.clone(),
         precision: "f32".into(),

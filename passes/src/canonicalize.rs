@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 pub(crate) const PASS: Pass = Pass {
     name: "canonicalize",
     doc: "Replaces integers that are known as size expressions by `dims`: chains of shape arithmetic become dead.",
+    required: true,
     run,
 };
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 pub(crate) const PASS: Pass = Pass {
     name: "clean",
     doc: "Common subexpressions and dead code: afterwards no two pure nodes of a block are equal and every node is read.",
+    required: true,
     run,
 };
 

@@ -11,6 +11,7 @@ use nnc_ir::{Attr, Dim, Graph, OpError, Outcome, Rewriter, Tensor, ValueId, ops}
 pub(crate) const PASS: Pass = Pass {
     name: "layout",
     doc: "Spatial operators take channels-last data; between two of them no transpose is left.",
+    required: false,
     run,
 };
 

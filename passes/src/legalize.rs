@@ -9,6 +9,7 @@ pub(crate) const PASS: Pass = Pass {
     name: "legalize",
     doc: "Afterwards every operator has code: composites without a template are decomposed, narrow floats of \
           matrix products are computed in f32, operands of products have a contiguous summed axis.",
+    required: true,
     run,
 };
 

@@ -10,6 +10,8 @@ pub struct Pass {
     pub name: &'static str,
     /// What it does and what holds after it.
     pub doc: &'static str,
+    /// Runs even without optimization: others rely on what it establishes.
+    pub required: bool,
     /// Makes the new graph.
     pub run: fn(&Graph, &Target, &mut Report) -> Result<Graph, OpError>,
 }

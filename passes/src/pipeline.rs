@@ -31,7 +31,7 @@ pub const PIPELINE: &[Pass] = &[
     clean::PASS,
 ];
 
-/// Runs the pipeline. `after` sees each pass and its graph.
+/// Runs the pipeline, without optimization its required passes only. `after` sees each pass and its graph.
 pub fn optimize(
     graph: &Graph,
     target: &Target,
@@ -39,7 +39,7 @@ pub fn optimize(
     after: &mut dyn FnMut(&Pass, &Graph),
 ) -> Result<Graph, OpError> {
     let mut graph = graph.clone();
-    for pass in PIPELINE {
+    for pass in PIPELINE.iter().filter(|p| target.optimize || p.required) {
         graph = (pass.run)(&graph, target, report)
             .map_err(|e| OpError(format!("pass {}: {}", pass.name, e.0)))?;
         after(pass, &graph);

@@ -15,8 +15,12 @@ use crate::pass::{NodeView, Pass, Report, Target};
 use nnc_ir::{Attrs, Dim, Graph, OpError, Outcome, Rewriter, TensorType, Type, ValueId};
 
 /// The pass.
-pub(crate) const PASS: Pass =
-    Pass { name: "simplify", doc: "Applies the table of algebraic rules until none fires.", run };
+pub(crate) const PASS: Pass = Pass {
+    name: "simplify",
+    doc: "Applies the table of algebraic rules until none fires.",
+    required: false,
+    run,
+};
 
 /// A rewrite of one node to a value of the same type.
 pub(crate) struct Rule {

@@ -70,7 +70,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
 fn facts(graph: &Graph, config: &Config) -> Result<Result<Facts, Vec<Problem>>, Failure> {
     let mut report = Report { fuel: config.compile.fuel, ..Report::default() };
     let optimized = nnc::optimize(graph, &config.compile, &mut report)?;
-    let program = match nnc_passes::lower(&optimized) {
+    let program = match nnc_passes::lower(&optimized, &config.compile.passes()) {
         Ok(program) => program,
         Err(e) => {
             let reason = format!("there is no code for it: {}", e.message);

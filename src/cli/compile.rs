@@ -186,15 +186,15 @@ fn emit(args: &CompileArgs, config: &Config, graph: &Graph, output: &Path) -> Re
             text
         }
         "dot" => nnc_ir::analysis::dot(&graph),
-        stage => kernel_text(&graph, stage, &config.compile.target)?,
+        stage => kernel_text(&graph, stage, &config.compile)?,
     };
     write_file(output, text.as_bytes())
 }
 
 /// All kernels of a graph as tile programs, Cranelift code or assembly.
-pub(crate) fn kernel_text(graph: &Graph, stage: &str, target: &str) -> Result<String, Failure> {
-    let target = CpuTarget::parse(target).map_err(|e| Failure::user(e.to_string()))?;
-    let program = nnc_passes::lower(graph).map_err(|e| Failure::user(e.to_string()))?;
+pub(crate) fn kernel_text(graph: &Graph, stage: &str, options: &nnc::Options) -> Result<String, Failure> {
+    let target = CpuTarget::parse(&options.target).map_err(|e| Failure::user(e.to_string()))?;
+    let program = nnc_passes::lower(graph, &options.passes()).map_err(|e| Failure::user(e.to_string()))?;
     let text = |kernel| match stage {
         "clif" => cpu::clif_text(kernel, &target),
         "asm" => cpu::asm_text(kernel, &target),

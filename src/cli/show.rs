@@ -76,10 +76,11 @@ pub(crate) fn run(args: &ShowArgs) -> Result<ExitCode, Failure> {
         (Some(pass), _) => why(pass, &report, args.json)?,
         (None, Some("graph")) => print_graph(&graph, args.dot),
         (None, None) if args.dot => print_graph(&graph, true),
-        (None, Some("tiles")) => say!("{}", kernel_text(&graph, "tiles", &config.compile.target)?),
-        (None, Some("code")) => say!("{}", kernel_text(&graph, "asm", &config.compile.target)?),
+        (None, Some("tiles")) => say!("{}", kernel_text(&graph, "tiles", &config.compile)?),
+        (None, Some("code")) => say!("{}", kernel_text(&graph, "asm", &config.compile)?),
         (None, _) => {
-            let program = nnc_passes::lower(&graph).map_err(|e| Failure::user(e.to_string()))?;
+            let program = nnc_passes::lower(&graph, &config.compile.passes())
+                .map_err(|e| Failure::user(e.to_string()))?;
             // Places of code are the artifact's affair.
             let kernel =
                 |k: &nnc_ir::tile::Kernel| Kernel { name: k.name.clone(), offset: 0, scratch: DimId(0) };

@@ -292,7 +292,8 @@ fn routines_are_a_closed_list() {
     for model in models {
         let graph = import_file(&model);
         let graph = nnc_passes::optimize(&graph, &Target::default(), &mut Report::default(), &mut |_, _| ());
-        let program = nnc_passes::lower(&graph.expect("the passes run")).expect("the graph is lowered");
+        let program = nnc_passes::lower(&graph.expect("the passes run"), &Target::default())
+            .expect("the graph is lowered");
         let mut names = BTreeSet::new();
         routines(&program.plan.steps, &mut names);
         let strange: Vec<_> = names.iter().filter(|n| !ROUTINES.contains(n)).collect();

@@ -13,6 +13,7 @@ pub(crate) const PASS: Pass = Pass {
     name: "fold-affine",
     doc: "Multiplies constant factors of output channels into the weights of the convolution or contraction before \
           them and adds constant summands to its bias; inference-time batch normalization is of this form.",
+    required: false,
     run,
 };
 

@@ -7,6 +7,7 @@ use nnc_ir::{Graph, OpError, Outcome, Value, eval_node_constant};
 pub(crate) const PASS: Pass = Pass {
     name: "fold-constants",
     doc: "Evaluates nodes whose operands are constants, within limits of time and of growth of the file.",
+    required: false,
     run,
 };
 

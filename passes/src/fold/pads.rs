@@ -9,6 +9,7 @@ pub(crate) const PASS: Pass = Pass {
     name: "fold-pads",
     doc: "Constant padding of spatial axes becomes padding of the convolution or pool that reads it, where that \
           means the same.",
+    required: false,
     run,
 };
 

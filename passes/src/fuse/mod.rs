@@ -69,10 +69,12 @@ struct Fusion<'g> {
     items: Vec<(NodeId, Item)>,
     order: BTreeMap<NodeId, usize>,
     outer: &'g BTreeSet<ValueId>,
+    join: bool,
 }
 
-/// Groups the nodes of a block. `captured` are values that nested blocks read.
-pub(crate) fn fuse(graph: &Graph, block: BlockId, captured: &BTreeSet<ValueId>) -> Vec<Item> {
+/// Groups the nodes of a block. `captured` are values that nested blocks read; without `join` every node
+/// is a group of its own.
+pub(crate) fn fuse(graph: &Graph, block: BlockId, captured: &BTreeSet<ValueId>, join: bool) -> Vec<Item> {
     let nodes = &graph.block(block).nodes;
     let order = nodes.iter().enumerate().map(|(i, n)| (*n, i)).collect();
     let mut f = Fusion {
@@ -82,6 +84,7 @@ pub(crate) fn fuse(graph: &Graph, block: BlockId, captured: &BTreeSet<ValueId>) 
         items: Vec::new(),
         order,
         outer: captured,
+        join,
     };
     for v in &graph.block(block).results {
         f.need_in_memory(*v);
@@ -109,7 +112,7 @@ impl Fusion<'_> {
     fn place(&mut self, id: NodeId) {
         let node = self.graph.node(id);
         let read: Vec<Readers> = node.outputs.iter().map(|v| self.state(*v)).collect();
-        if !read.iter().any(|r| r.any) && !role::has_effect(self.graph, node) {
+        if !read.iter().any(|r| r.any) && !role::has_effect(node) {
             return;
         }
         match role(self.graph, node) {
@@ -134,9 +137,8 @@ impl Fusion<'_> {
 
     fn state(&self, v: ValueId) -> Readers {
         let mut r = self.readers.get(&v).cloned().unwrap_or_default();
-        if self.outer.contains(&v) {
-            (r.memory, r.any) = (true, true);
-        }
+        r.any |= self.outer.contains(&v);
+        r.memory |= self.outer.contains(&v) || (r.any && !self.join);
         r
     }
 

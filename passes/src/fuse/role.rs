@@ -42,10 +42,9 @@ pub(crate) fn role(graph: &Graph, node: &Node) -> Role {
     }
 }
 
-/// Must run even if nobody reads its results.
-pub(crate) fn has_effect(graph: &Graph, node: &Node) -> bool {
+/// Must run even if nobody reads its results: it gives symbols their values.
+pub(crate) fn has_effect(node: &Node) -> bool {
     node.op.effects == Effects::Binds
-        && node.outputs.iter().any(|v| !graph.value(*v).ty.to_string().is_empty())
 }
 
 /// Moves elements without computing.

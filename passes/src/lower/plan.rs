@@ -4,6 +4,7 @@ use super::emit::Constant;
 use super::emit::Source;
 use super::kernel::{self, Lowered};
 use crate::fuse::{Item, fuse};
+use crate::pass::Target;
 use nnc_ir::plan::{Packing, Program, Weight};
 use nnc_ir::tile::Kernel;
 use nnc_ir::{BlockId, DType, Dim, Graph, Node, Sym, Tensor, Type, ValueId};
@@ -33,10 +34,11 @@ struct Lowering<'g> {
     nodes: HashMap<String, u32>,
     captured: BTreeSet<ValueId>,
     early: BTreeSet<Sym>,
+    join: bool,
 }
 
 /// Lowers a graph to kernels, constants and a plan.
-pub fn lower(graph: &Graph) -> Result<Program, LowerError> {
+pub fn lower(graph: &Graph, target: &Target) -> Result<Program, LowerError> {
     let mut l = Lowering {
         graph,
         plan: Plan { name: graph.name.clone(), ..Plan::default() },
@@ -48,6 +50,7 @@ pub fn lower(graph: &Graph) -> Result<Program, LowerError> {
         nodes: HashMap::new(),
         captured: captured(graph),
         early: BTreeSet::new(),
+        join: target.optimize,
     };
     l.inputs();
     l.plan.steps = l.block(graph.body())?;
@@ -192,7 +195,7 @@ impl<'g> Lowering<'g> {
     fn block(&mut self, block: BlockId) -> Result<Vec<Step>, LowerError> {
         let captured = self.captured.clone();
         let mut steps = Vec::new();
-        for item in fuse(self.graph, block, &captured) {
+        for item in fuse(self.graph, block, &captured, self.join) {
             match item {
                 Item::Group(g) => {
                     let origin = self.graph.node(g.at).origin.clone();

@@ -10,6 +10,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 pub(crate) const PASS: Pass = Pass {
     name: "raise-activations",
     doc: "Spelled-out sigmoid, SiLU, GELU (by error function or tanh) and Mish become one scalar function each.",
+    required: false,
     run,
 };
 

@@ -14,6 +14,7 @@ use nnc_ir::{Attr, Dim, Graph, Node, OpError, Outcome, Rewriter, ScalarOp, Value
 pub(crate) const PASS: Pass = Pass {
     name: "raise-attention",
     doc: "A softmax between two contractions becomes `attention` on [batch, head, position, feature] operands.",
+    required: false,
     run,
 };
 

@@ -13,6 +13,7 @@ pub(crate) const PASS: Pass = Pass {
     name: "raise-norms",
     doc: "Spelled-out layer and RMS norms become `layer_norm`; instance norms between reshapes become `group_norm`; \
           both take in the factors and summands after them.",
+    required: false,
     run,
 };
 

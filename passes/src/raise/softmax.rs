@@ -9,6 +9,7 @@ use nnc_ir::{Attr, Graph, OpError, Outcome, Rewriter, ValueId, attrs};
 pub(crate) const PASS: Pass = Pass {
     name: "raise-softmax",
     doc: "exp(x - max x) over its sum, or the logarithm of that, becomes `softmax`.",
+    required: false,
     run,
 };
 
