@@ -11,25 +11,10 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
-/// The program, built with the profile and into the folder of these tests.
+/// The program.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let test = std::env::current_exe().expect("the test has a path");
-        let folder = test.parent().and_then(Path::parent).expect("tests lie in PROFILE/deps");
-        let profile = match folder.file_name().and_then(|n| n.to_str()) {
-            Some("debug") | None => "dev",
-            Some(name) => name,
-        };
-        let target = folder.parent().expect("a profile has a folder");
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "-p", "nnc", "--bin", "nnc", "--profile", profile, "--target-dir"])
-            .arg(target)
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-            .status();
-        assert!(built.is_ok_and(|s| s.success()), "the program is built");
-        folder.join(format!("nnc{}", std::env::consts::EXE_SUFFIX))
-    })
+    PROGRAM.get_or_init(|| crate::program::build("bin", "nnc"))
 }
 
 /// A folder for one test, with files.
