@@ -7,3 +7,4 @@ mod filetests;
 mod models;
 mod onnx;
 mod operators;
+mod random_graphs;
