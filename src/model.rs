@@ -26,7 +26,7 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: nnc_frontend::error::Error,
+        source: Box<nnc_frontend::error::Error>,
     },
     /// The model cannot be imported.
     #[error("\"{}\": {source}", path.display())]
@@ -62,16 +62,13 @@ fn open(path: &Path) -> Result<SharedBytes, ModelError> {
 pub fn read(path: &Path) -> Result<Model, ModelError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     read_model(open(path)?, &mut ExternalFiles::beside(folder, &map_file))
-        .map_err(|source| ModelError::Read { path: path.to_owned(), source })
+        .map_err(|source| ModelError::Read { path: path.to_owned(), source: Box::new(source) })
 }
 
 /// The graph of a model that has been read from `path`.
 pub fn graph(path: &Path, model: &Model, options: &ImportOptions) -> Result<Graph, ModelError> {
-    let mut graph = nnc_frontend::import(model, options)
-        .map_err(|source| ModelError::Import { path: path.to_owned(), source })?;
-    let names = || model.graph.outputs.iter().map(|o| o.name.clone()).collect();
-    graph.output_names = options.outputs.clone().unwrap_or_else(names);
-    Ok(graph)
+    nnc_frontend::import(model, options)
+        .map_err(|source| ModelError::Import { path: path.to_owned(), source })
 }
 
 /// The graph of a file: ONNX, or the text form where the name ends in `.nnir`, its large constants in
@@ -89,8 +86,12 @@ fn read_text(path: &Path) -> Result<Graph, ModelError> {
     let text = String::from_utf8_lossy((*bytes).as_ref());
     let data_path = data_file(path);
     let data: SharedBytes = if data_path.exists() { open(&data_path)? } else { Arc::new(Vec::new()) };
-    let graph = nnc_ir::text::parse(&text, (*data).as_ref())
+    let mut graph = nnc_ir::text::parse(&text, (*data).as_ref())
         .map_err(|source| ModelError::Text { path: path.to_owned(), source })?;
+    let results = graph.block(graph.body()).results.iter().enumerate();
+    let name = |(i, v)| graph.value(v).name.clone().unwrap_or_else(|| format!("output_{i}"));
+    let names = results.map(|(i, v)| name((i, *v))).collect();
+    graph.output_names = names;
     nnc_ir::verify(&graph).map_err(|faults| ModelError::Invalid { path: path.to_owned(), faults })?;
     Ok(graph)
 }

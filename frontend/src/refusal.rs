@@ -82,14 +82,14 @@ impl Problem {
 #[derive(Debug)]
 pub enum ImportErrors {
     /// The model contradicts itself.
-    Model(Error),
+    Model(Box<Error>),
     /// Nodes that cannot be lowered; all of them.
     Refused(Vec<Problem>),
 }
 
 impl From<Error> for ImportErrors {
     fn from(e: Error) -> ImportErrors {
-        ImportErrors::Model(e)
+        ImportErrors::Model(Box::new(e))
     }
 }
 

@@ -23,6 +23,9 @@ pub const PIPELINE: &[Pass] = &[
     layout::PASS,
     fold::constants::PASS,
     clean::PASS,
+    // Layout brings factors together that stood on both sides of a transpose.
+    fold::affine::PASS,
+    clean::PASS,
     legalize::PASS,
     fold::constants::PASS,
     clean::PASS,

@@ -65,7 +65,7 @@ pub(crate) fn run(args: &CompileArgs) -> Result<ExitCode, Failure> {
             bar.set_message("compiling");
             let summary = compile(args, &config, &graph, &output)?;
             bar.finish_and_clear();
-            report(args, model.as_ref(), &summary, begin);
+            report(args, model.as_ref(), &graph, &summary, begin);
         } else {
             emit(args, &config, &graph, &output)?;
             bar.finish_and_clear();
@@ -126,13 +126,16 @@ fn compile(args: &CompileArgs, config: &Config, graph: &Graph, output: &Path) ->
     Ok(Summary { kernels, peak, precision: artifact.info().precision.clone(), ..summary })
 }
 
-fn report(args: &CompileArgs, model: Option<&Model>, s: &Summary, begin: Instant) {
+fn report(args: &CompileArgs, model: Option<&Model>, graph: &Graph, s: &Summary, begin: Instant) {
     let time = begin.elapsed().as_secs_f64();
-    let (n_nodes, operators, opset) = model.map_or((0, 0, None), |m| {
-        let ops: BTreeSet<(&str, &str)> =
-            m.graph.nodes.iter().map(|n| (n.domain.as_str(), n.op.as_str())).collect();
-        (m.graph.nodes.len(), ops.len(), m.opsets.get("").copied())
-    });
+    let (n_nodes, operators, opset) = model.map_or_else(
+        || (nodes(graph), 0, None),
+        |m| {
+            let ops: BTreeSet<(&str, &str)> =
+                m.graph.nodes.iter().map(|n| (n.domain.as_str(), n.op.as_str())).collect();
+            (m.graph.nodes.len(), ops.len(), m.opsets.get("").copied())
+        },
+    );
     if args.json {
         let line = json!({
             "model": args.model.display().to_string(), "artifact": s.output.display().to_string(),
@@ -161,6 +164,13 @@ fn report(args: &CompileArgs, model: Option<&Model>, s: &Summary, begin: Instant
         s.target,
         seconds(time)
     );
+}
+
+/// Number of nodes of a graph that are no constants.
+fn nodes(graph: &Graph) -> usize {
+    let mut n = 0;
+    graph.visit_nodes(graph.body(), &mut |node| n += usize::from(!graph.node(node).is("constant")));
+    n
 }
 
 /// Writes something else than an artifact.

@@ -8,13 +8,14 @@ use std::sync::LazyLock;
 const TOUR: &str = "\
 nnc compiles trained networks (ONNX) to machine code and runs them.
 
-  nnc check   examples/digits.onnx                             what stands in a model's way
-  nnc compile examples/digits.onnx                             writes examples/digits.nnc
-  nnc run     examples/digits.nnc --input examples/seven.png   runs it once
-  nnc bench   examples/digits.onnx                             latency, throughput, memory
-  nnc verify  examples/digits.onnx                             compares with the interpreter
-  nnc show    examples/digits.onnx --costs                     what the compiler made of it
-  nnc ops                                                      the supported operators
+  nnc check   examples/digits/model.onnx           what stands in a model's way
+  nnc compile examples/digits/model.onnx           writes examples/digits/model.nnc
+  nnc run     examples/digits/model.nnc --input examples/digits/seven.png \\
+              --image-mean 0.1307 --image-std 0.3081
+  nnc bench   examples/digits                      latency, throughput, memory
+  nnc verify  examples/digits                      compares with the expected outputs
+  nnc show    examples/digits/model.onnx --costs   what the compiler made of it
+  nnc ops                                          the supported operators
 
 nnc help VERB explains a verb, nnc help json what --json prints.
 ";

@@ -1,8 +1,10 @@
 //! The program: what it prints, its exit codes, one message for each thing that can be wrong.
 
 use crate::onnx::{field, model, node, number, relu};
+use nnc_runtime::{ArtifactInfo, ArtifactWriter, host_abi};
 use nnc_tensor::Tensor;
 use nnc_tensor::file::{read_npz, write_npy, write_tensor_proto};
+use nnc_tensor::plan::Plan;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -44,7 +46,8 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
 /// Runs the program in a folder.
 fn nnc(folder: &TempDir, words: &str) -> Output {
     let words: Vec<OsString> = words.split_whitespace().map(OsString::from).collect();
-    let run = Command::new(program()).args(words).current_dir(folder.path()).env_remove("NNC_THREADS").output();
+    let run =
+        Command::new(program()).args(words).current_dir(folder.path()).env_remove("NNC_THREADS").output();
     run.expect("the program starts")
 }
 
@@ -86,12 +89,15 @@ fn compiles_and_runs() {
     let f = folder(&[("m.onnx", &relu(&[0, 3])), ("x.npy", &write_npy(&x).unwrap())]);
     let printed = good(&f, "compile m.onnx");
     assert!(printed.contains("1 nodes, 1 operators, opset 21") && printed.contains("m.nnc"), "{printed}");
-    let json: serde_json::Value = serde_json::from_str(&good(&f, "run m.nnc --input x=x.npy -o y.npz --json")).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(&good(&f, "run m.nnc --input x=x.npy -o y.npz --json")).unwrap();
     assert_eq!(json["outputs"][0]["shape"], serde_json::json!([2, 3]));
     let expected = Tensor::from_slice(&[2, 3], &[0.0f32, 2.0, 0.0, 4.0, 0.0, 6.0]).unwrap();
     let archive = std::fs::read(f.path().join("y.npz")).unwrap();
     assert_eq!(read_npz(&archive, 1 << 20).unwrap(), [("y".to_owned(), expected)]);
-    for source in ["x=x.npy", "x.npy", "x=zeros", "x=random:7 --dim n=4", "x=random --profile t.json --threads 1"] {
+    for source in
+        ["x=x.npy", "x.npy", "x=zeros", "x=random:7 --dim n=4", "x=random --profile t.json --threads 1"]
+    {
         assert!(good(&f, &format!("run m.nnc --input {source}")).contains("y: f32["), "{source}");
     }
     assert!(good(&f, "show m.nnc --stage plan").contains("input \"x\" = b0"));
@@ -107,7 +113,17 @@ fn every_verb_answers() {
     }
     assert!(good(&f, "completions bash").contains("nnc"));
     assert!(good(&f, "check m.onnx").contains("every operator is supported"));
-    for options in ["", "--memory", "--costs", "--dot", "--stage import", "--stage graph", "--stage tiles", "--stage code", "--why simplify"] {
+    for options in [
+        "",
+        "--memory",
+        "--costs",
+        "--dot",
+        "--stage import",
+        "--stage graph",
+        "--stage tiles",
+        "--stage code",
+        "--why simplify",
+    ] {
         assert!(!good(&f, &format!("show m.onnx {options}")).is_empty(), "{options}");
     }
     for line in good(&f, "ops --json").lines() {
@@ -182,7 +198,8 @@ fn damaged_models_are_named() {
 
 #[test]
 fn missing_external_data_is_named() {
-    let entry = |key: &str, value: &str| field(13, &[field(1, key.as_bytes()), field(2, value.as_bytes())].concat());
+    let entry =
+        |key: &str, value: &str| field(13, &[field(1, key.as_bytes()), field(2, value.as_bytes())].concat());
     let place = [entry("location", "weights.bin"), entry("length", "8")].concat();
     let w = [number(1, 2), number(2, 1), field(8, b"w"), place, number(14, 1)].concat();
     let f = folder(&[("m.onnx", &model(&[2], &[node("", "Add", &["x", "w"], "y")], &[w]))]);
@@ -193,12 +210,21 @@ fn missing_external_data_is_named() {
 
 #[test]
 fn all_unsupported_operators_are_listed() {
-    let nodes = [node("com.example", "Foo", &["x"], "a"), node("", "NoSuchOp", &["x"], "b"), node("", "Add", &["a", "b"], "y")];
+    let nodes = [
+        node("com.example", "Foo", &["x"], "a"),
+        node("", "NoSuchOp", &["x"], "b"),
+        node("", "Add", &["a", "b"], "y"),
+    ];
     let f = folder(&[("m.onnx", &model(&[2], &nodes, &[]))]);
     for verb in ["compile", "check", "run"] {
-        bad(&f, &format!("{verb} m.onnx"), &["m.onnx", "Foo (com.example, version 1)", "NoSuchOp (ai.onnx, version 21)"]);
+        bad(
+            &f,
+            &format!("{verb} m.onnx"),
+            &["m.onnx", "Foo (com.example, version 1)", "NoSuchOp (ai.onnx, version 21)"],
+        );
     }
-    let json: serde_json::Value = serde_json::from_str(&text(&nnc(&f, "check m.onnx --json").stdout)).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(&text(&nnc(&f, "check m.onnx --json").stdout)).unwrap();
     assert_eq!((&json["supported"], json["problems"].as_array().unwrap().len()), (&false.into(), 2));
 }
 
@@ -238,7 +264,9 @@ fn limits_hold() {
 fn foreign_and_damaged_artifacts_are_refused() {
     let f = folder(&[("m.onnx", &relu(&[2]))]);
     let foreign = if cfg!(target_arch = "aarch64") { "x86-64-v3" } else { "aarch64" };
-    good(&f, &format!("compile m.onnx -o foreign.nnc --target {foreign}"));
+    let info = ArtifactInfo { target: foreign.into(), abi: host_abi().into(), ..ArtifactInfo::default() };
+    let writer = ArtifactWriter::create(&f.path().join("foreign.nnc")).unwrap();
+    writer.finish(&[], &Plan::default(), &info).unwrap();
     bad(&f, "run foreign.nnc --input x=zeros", &["foreign.nnc", foreign, "help:"]);
     good(&f, "compile m.onnx");
     let whole = std::fs::read(f.path().join("m.nnc")).unwrap();

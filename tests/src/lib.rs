@@ -3,8 +3,11 @@
 
 mod cli;
 mod compare;
+mod examples;
 mod filetests;
+mod house;
 mod models;
 mod onnx;
 mod operators;
+mod program;
 mod random_graphs;

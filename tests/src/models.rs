@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A folder beside the checkout or in `NNC_MODELS`; says so where it is missing.
-fn folder(name: &str) -> Option<PathBuf> {
+pub(crate) fn folder(name: &str) -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/models");
     let root = std::env::var_os("NNC_MODELS").map_or(beside, PathBuf::from);
     let path = root.join(name);
@@ -30,14 +30,14 @@ pub(crate) fn import_file(path: &Path) -> nnc_ir::Graph {
     import(&model, &ImportOptions::default()).unwrap_or_else(|e| panic!("{e}"))
 }
 
-fn protos(folder: &Path, kind: &str) -> Vec<Value> {
+pub(crate) fn protos(folder: &Path, kind: &str) -> Vec<Value> {
     let read = |i: usize| std::fs::read(folder.join(format!("{kind}_{i}.pb"))).ok();
     let kind = nnc_tensor::file::ProtoKind::Tensor;
     (0..).map_while(read).map(|b| nnc_tensor::file::read_value_proto(&b, kind).expect("a tensor")).collect()
 }
 
 /// The worst relative L2 error of a model over its data sets.
-fn verify(folder: &Path) -> f64 {
+pub(crate) fn verify(folder: &Path) -> f64 {
     let graph = import_file(&folder.join("model.onnx"));
     let temporary = tempfile::tempdir().expect("a temporary folder");
     let path = temporary.path().join("model.nnc");
@@ -67,7 +67,9 @@ macro_rules! trained {
 }
 
 trained! {
-    basic_pitch "basic-pitch" 1e-4;
+    // The expected outputs carry no more digits: the interpreter, which sums in f64, is 2.8e-4 from them,
+    // and ONNX Runtime with its optimisations differs from itself without by 1.2e-3.
+    basic_pitch "basic-pitch" 1e-3;
     fastestdet "fastestdet" 1e-4;
     g1_walk_policy "g1-walk-policy" 1e-4;
     gtcrn_stream "gtcrn-stream" 1e-4;

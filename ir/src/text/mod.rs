@@ -11,16 +11,19 @@
 //!     %4 = neg(%y) : f32[n, 4]
 //!     yield %4
 //!   }
-//!   return %3
+//!   return %3 as "scores"
 //! }
 //! ```
 //!
 //! A value is written by its name if that is a plain word and no other value's, else by a number and
 //! then, at its definition, the name in quotes. Known elements (`= [n, 4]` after the type) are written
-//! only where they are not what the operator's row answers. Tensors over 1 KiB stand in a second file,
+//! only where they are not what the operator's row answers; the name of an output only where it is not
+//! its value's. Tensors over 1 KiB stand in a second file,
 //! by offset and XXH3 hash. A comment runs from `;` to the end of the line.
 //!
 //! Invariant: printing what was parsed from printed text gives the same text and the same data.
+
+use crate::Graph;
 
 mod attr;
 pub(crate) mod lex;
@@ -43,4 +46,15 @@ pub struct TextError {
     pub column: usize,
     /// What is wrong.
     pub message: String,
+}
+
+/// What result number `i` is called where nothing else is said: the value's name, if it has one that no
+/// result before it has taken.
+fn usual_output_name(graph: &Graph, i: usize) -> String {
+    let results = &graph.block(graph.body()).results;
+    let name_of = |k: usize| graph.value(results[k]).name.as_deref();
+    match name_of(i) {
+        Some(name) if (0..i).all(|k| name_of(k) != Some(name)) => name.to_owned(),
+        _ => format!("output{i}"),
+    }
 }

@@ -1,7 +1,7 @@
 //! Parsing graphs. Every node is inferred again and its written types are compared with the result.
 
 use super::lex::{Lexer, Token};
-use super::{TextError, attr};
+use super::{TextError, attr, usual_output_name};
 use crate::verify::is_instance;
 use crate::{Attrs, BlockId, Dim, Graph, InferCx, Node, OpRow, Sym, Type, ValueId, ops};
 use std::collections::HashMap;
@@ -136,15 +136,26 @@ impl Parser<'_> {
         while !self.l.accept_word(end)? {
             self.node(block, &mut ids)?;
         }
-        let mut results = Vec::new();
+        let (mut results, mut names) = (Vec::new(), Vec::new());
         while *self.l.peek() != Token::Sign('}') {
             results.push(self.use_of()?);
+            let is_output = block == self.graph.body();
+            names.push(match is_output && self.l.accept_word("as")? {
+                true => Some(self.l.text("a name")?),
+                false => None,
+            });
             if !self.l.accept(',')? {
                 break;
             }
         }
         self.l.sign('}')?;
         self.graph.block_mut(block).results = results;
+        if block == self.graph.body() {
+            let name = |(i, name): (usize, Option<String>)| {
+                name.unwrap_or_else(|| usual_output_name(&self.graph, i))
+            };
+            self.graph.output_names = names.into_iter().enumerate().map(name).collect();
+        }
         Ok(ids)
     }
 

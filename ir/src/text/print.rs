@@ -1,7 +1,7 @@
 //! Printing graphs.
 
 use super::lex::{is_word, quote};
-use super::{attr, lex};
+use super::{attr, lex, usual_output_name};
 use crate::{BlockId, Graph, InferCx, NodeId, ValueId};
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -97,15 +97,29 @@ impl Printer<'_> {
         for (s, (lo, hi)) in &g.bounds {
             self.line(1, &format!("size {s} in {lo}..={hi}"));
         }
-        self.nodes(body, 1, "return");
+        let names: Vec<String> = (0..g.block(body).results.len()).map(|i| self.output_name(i)).collect();
+        self.nodes(body, 1, "return", &names);
         self.line(0, "}");
     }
 
-    fn nodes(&mut self, b: BlockId, depth: usize, end: &str) {
+    /// ` as "name"` for an output that is not called as its value.
+    fn output_name(&self, i: usize) -> String {
+        match self.graph.output_names.get(i) {
+            Some(name) if *name != usual_output_name(self.graph, i) => {
+                format!(" as {}", quote(name.as_bytes()))
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// The nodes of a block and its results, each with what `names` holds after it.
+    fn nodes(&mut self, b: BlockId, depth: usize, end: &str, names: &[String]) {
         for n in &self.graph.block(b).nodes {
             self.node(*n, depth);
         }
-        let results = list(self.graph.block(b).results.iter().map(|v| self.use_of(v)));
+        let names = names.iter().map(String::as_str).chain(std::iter::repeat(""));
+        let results = self.graph.block(b).results.iter().zip(names);
+        let results = list(results.map(|(v, name)| self.use_of(v) + name));
         self.line(depth, format!("{end} {results}").trim_end());
     }
 
@@ -138,7 +152,7 @@ impl Printer<'_> {
             let head = if i == 0 { text.clone() } else { "}".into() };
             let params = self.params(*b);
             self.line(depth, &format!("{head} do ({params}) {{"));
-            self.nodes(*b, depth + 1, "yield");
+            self.nodes(*b, depth + 1, "yield", &[]);
         }
         self.line(depth, "}");
     }

@@ -68,6 +68,7 @@ fn everything_survives_a_round_trip() {
     assert_eq!(verify(&again), Ok(()));
     assert_eq!(print(&again), (text, data));
     assert_eq!(again.bounds, g.bounds);
+    assert!(g.output_names.is_empty() || again.output_names == g.output_names);
     let both = g.block(g.body()).params.iter().zip(&again.block(again.body()).params);
     for (a, b) in both {
         assert_eq!((g.ty(*a), &g.value(*a).name), (again.ty(*b), &again.value(*b).name));
@@ -102,6 +103,21 @@ fn written_text_is_printed_as_it_was() {
     assert_eq!(text, MLP.replace("constant {", "constant() {"));
     assert_eq!(data, []);
     assert_eq!(verify(&g), Ok(()));
+}
+
+#[test]
+fn outputs_are_called_as_their_values_unless_the_text_says_otherwise() {
+    let text = "\
+graph @m(%x: f32[2]) -> (f32[2], f32[2], f32[2], f32[2]) {
+  %y = neg(%x) : f32[2]
+  return %y, %y, %x as \"in/put\", %x
+}
+";
+    let g = parse(text, &[]).unwrap();
+    assert_eq!(g.output_names, ["y", "output1", "in/put", "output3"]);
+    assert_eq!(print(&g).0, text);
+    let unnamed = parse("graph @m(%0: f32[]) -> (f32[]) { return %0 }", &[]).unwrap();
+    assert_eq!(unnamed.output_names, ["output0"]);
 }
 
 #[test]

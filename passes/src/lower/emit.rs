@@ -38,6 +38,9 @@ pub(crate) enum Source {
     Constant(Constant),
 }
 
+/// The linear element of an index.
+pub(crate) type ElementAt<'g> = Box<dyn Fn(&[Dim]) -> Dim + 'g>;
+
 /// The kernel under construction and what it has emitted so far.
 pub(crate) struct Emitter<'g> {
     /// The graph.
@@ -57,7 +60,7 @@ pub(crate) struct Emitter<'g> {
     tops: HashMap<u32, Dim>,
     lanes_open: u32,
     /// The anchor's result, where a template has put it.
-    anchor: Option<(ValueId, Mem, Box<dyn Fn(&[Dim]) -> Dim + 'g>)>,
+    anchor: Option<(ValueId, Mem, ElementAt<'g>)>,
 }
 
 impl<'g> Emitter<'g> {
@@ -78,7 +81,7 @@ impl<'g> Emitter<'g> {
     }
 
     /// From now on the value is found in memory at `at(index)`.
-    pub(crate) fn set_anchor(&mut self, v: ValueId, mem: Mem, at: Box<dyn Fn(&[Dim]) -> Dim + 'g>) {
+    pub(crate) fn set_anchor(&mut self, v: ValueId, mem: Mem, at: ElementAt<'g>) {
         self.anchor = Some((v, mem, at));
     }
 

@@ -82,10 +82,12 @@ fn normalized(
     let shifted = m.def(d, "sqrt")?.inputs[0];
     let shifted = m.spread(shifted, full, &axes);
     let (variance, eps) = m.with_number(shifted, "add")?;
+    if let Some(x) = m.attempt(|m| by_moments(m, centered, variance, full, &axes)) {
+        return Some(Core { x, from, eps, rms: false });
+    }
     let square = m.mean(variance, full, &axes)?;
     let factors = m.def(square, "mul")?.inputs.clone();
-    let x = centered_on_mean(m, centered, full, &axes);
-    let (x, rms) = match x {
+    let (x, rms) = match centered_on_mean(m, centered, full, &axes) {
         Some(x) => (x, false),
         None => (centered, true),
     };
@@ -97,6 +99,27 @@ fn normalized(
         }
     }
     Some(Core { x, from, eps, rms })
+}
+
+/// `x`, if the variance is `mean x² - (mean x)²`, kept from falling below zero perhaps.
+fn by_moments(
+    m: &mut Match,
+    centered: ValueId,
+    variance: ValueId,
+    full: &[Dim],
+    axes: &[usize],
+) -> Option<ValueId> {
+    let x = centered_on_mean(m, centered, full, axes)?;
+    let mut variance = m.spread(variance, full, axes);
+    if let Some((inner, 0.0)) = m.with_number(variance, "max") {
+        variance = m.spread(inner, full, axes);
+    }
+    let difference = m.def(variance, "sub")?;
+    let square = m.mean(difference.inputs[0], full, axes)?;
+    let means = m.spread(difference.inputs[1], full, axes);
+    let means = m.def(means, "mul")?;
+    let of_mean = means.inputs.iter().all(|v| m.mean(*v, full, axes) == Some(x));
+    (m.def(square, "mul")?.inputs == [x, x] && of_mean).then_some(x)
 }
 
 /// `x`, if the value is `x - mean x`.

@@ -32,6 +32,9 @@ impl DestLayout {
     }
 }
 
+/// The index of the anchor's result at a row and column.
+pub(crate) type IndexOf<'b> = Box<dyn Fn(&Dim, &Dim) -> Vec<Dim> + 'b>;
+
 /// A block of rows and columns of the anchor's result.
 pub(crate) struct Block<'b> {
     /// First row.
@@ -47,7 +50,7 @@ pub(crate) struct Block<'b> {
     /// Most columns; no locals.
     pub(crate) columns: Dim,
     /// Row and column to the index of the result.
-    pub(crate) index: Box<dyn Fn(&Dim, &Dim) -> Vec<Dim> + 'b>,
+    pub(crate) index: IndexOf<'b>,
 }
 
 /// The part of a group's code that the kernel does itself.
