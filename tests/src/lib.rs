@@ -10,3 +10,4 @@ mod models;
 mod onnx;
 mod operators;
 mod program;
+mod random_graphs;
