@@ -7,7 +7,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use nnc::{Options, compile, emit, optimize};
 use nnc_benches::{graph, models};
-use nnc_passes::{Report, lower};
+use nnc_passes::{Report, Target, lower};
 use std::hint::black_box;
 use std::time::Duration;
 

@@ -41,7 +41,8 @@ impl Case {
 
     fn check(&self, how: How, place: &Place) -> Result<(), String> {
         nnc_ir::verify(&self.graph).map_err(|e| format!("verifier: {e:?}"))?;
-        let expected = Interpreter::new(&self.graph).run(&self.inputs).map_err(|e| format!("interpreter: {e}"))?;
+        let expected =
+            Interpreter::new(&self.graph).run(&self.inputs).map_err(|e| format!("interpreter: {e}"))?;
         let path = place.folder.join("model.nnc");
         let options = Options { optimize: how.optimize, ..Options::default() };
         nnc::compile(&self.graph, &options, &path).map_err(|e| format!("compiler: {e}"))?;
@@ -69,14 +70,20 @@ impl Case {
 
 fn compare(expected: &Value, found: &Value, bound: Bound) -> Result<(), String> {
     let (Value::Tensor(e), Value::Tensor(f)) = (expected, found) else {
-        return if expected == found { Ok(()) } else { Err(format!("expected {expected:?}, found {found:?}")) };
+        return if expected == found {
+            Ok(())
+        } else {
+            Err(format!("expected {expected:?}, found {found:?}"))
+        };
     };
     if (e.dtype(), e.shape()) != (f.dtype(), f.shape()) {
         return Err(format!("expected {} {:?}, found {} {:?}", e.dtype(), e.shape(), f.dtype(), f.shape()));
     }
     let differs = if e.dtype().is_float() { floats(e, f, bound) } else { integers(e, f) };
     match differs {
-        Some((i, e, f)) => Err(format!("element {i}: expected {e}, found {f}, both within {:.3e}", bound.err)),
+        Some((i, e, f)) => {
+            Err(format!("element {i}: expected {e}, found {f}, both within {:.3e}", bound.err))
+        }
         None => Ok(()),
     }
 }

@@ -26,7 +26,11 @@ fn scalar_bool(g: &mut Gen) -> Result<Val, OpError> {
         return g.one("lt", Attrs::new(), &[&x, &zero], Bound::exact(1.0));
     }
     let t = Tensor::from_bools(&[], &[g.rng.chance(50)])?;
-    Ok(if g.rng.chance(20) { g.constant_of(t, Bound::exact(1.0)) } else { g.input_of(&[], t, Bound::exact(1.0)) })
+    Ok(if g.rng.chance(20) {
+        g.constant_of(t, Bound::exact(1.0))
+    } else {
+        g.input_of(&[], t, Bound::exact(1.0))
+    })
 }
 
 pub(super) fn branch(g: &mut Gen) -> Result<(), OpError> {
@@ -115,7 +119,8 @@ pub(super) fn repeated(g: &mut Gen) -> Result<(), OpError> {
     let trip = g.rng.range(0, 4);
     let t = Tensor::scalar(trip);
     let fixed = g.rng.chance(50);
-    let count = if fixed { g.constant_of(t, Bound::exact(4.0)) } else { g.input_of(&[], t, Bound::exact(4.0)) };
+    let count =
+        if fixed { g.constant_of(t, Bound::exact(4.0)) } else { g.input_of(&[], t, Bound::exact(4.0)) };
     let cond = g.constant_of(Tensor::from_bools(&[], &[true])?, Bound::exact(1.0));
     let grows = g.depth == 0 && g.rng.chance(30) && x.rank() > 0;
     let scans = usize::from(g.rng.chance(60));
@@ -138,7 +143,8 @@ pub(super) fn repeated(g: &mut Gen) -> Result<(), OpError> {
         let value = Val { id: carried, bound: if dtype.is_float() { wide } else { x.bound }, ..x.clone() };
         let mut y = turn(g, &value)?;
         if g.rng.chance(30) {
-            let i = Val { id: index, dtype: DType::I64, shape: vec![], size: vec![], bound: Bound::exact(4.0) };
+            let i =
+                Val { id: index, dtype: DType::I64, shape: vec![], size: vec![], bound: Bound::exact(4.0) };
             let i = g.b.cast(i.id, dtype)?;
             let i = g.b.broadcast(i, &y.shape.clone())?;
             let i = g.val(i, Bound::exact(4.0));

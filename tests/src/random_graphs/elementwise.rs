@@ -23,7 +23,7 @@ fn scalar(g: &mut Gen) -> Result<(), OpError> {
     let dtype = match (on_floats, op.on_ints().is_some()) {
         (true, true) => {
             let some = g.dtype();
-            if some == DType::Bool && matches!(op.arity(), Arity::Unary) || arithmetic(op) && some == DType::Bool {
+            if some == DType::Bool && (matches!(op.arity(), Arity::Unary) || arithmetic(op)) {
                 DType::I32
             } else {
                 some
@@ -60,7 +60,11 @@ fn arithmetic(op: ScalarOp) -> bool {
 /// With infinities or NaN where an element is zero or negative.
 fn unbounded(g: &mut Gen, a: &Val) -> Result<Val, OpError> {
     let bound = Bound { finite: false, ..a.bound };
-    if g.rng.chance(50) { g.one("log", Attrs::new(), &[a], bound) } else { g.one("sqrt", Attrs::new(), &[a], bound) }
+    if g.rng.chance(50) {
+        g.one("log", Attrs::new(), &[a], bound)
+    } else {
+        g.one("sqrt", Attrs::new(), &[a], bound)
+    }
 }
 
 /// What a function asks of its operand, its largest slope there and its largest result.
@@ -106,7 +110,9 @@ pub(super) fn unary_of(g: &mut Gen, op: ScalarOp, x: &Val) -> Result<Val, OpErro
     };
     let bound = match op {
         ScalarOp::Neg | ScalarOp::Abs => x.bound,
-        ScalarOp::Sign | ScalarOp::Ceil | ScalarOp::Floor | ScalarOp::Round | ScalarOp::Trunc => Bound::exact(mag),
+        ScalarOp::Sign | ScalarOp::Ceil | ScalarOp::Floor | ScalarOp::Round | ScalarOp::Trunc => {
+            Bound::exact(mag)
+        }
         _ => x.bound.through(x.dtype, slope, mag),
     };
     g.one(op.name(), Attrs::new(), &[&x], bound)

@@ -32,11 +32,27 @@ impl Val {
 
 /// Floats and how often they are chosen.
 const FLOATS: &[DType] = &[
-    DType::F32, DType::F32, DType::F32, DType::F32, DType::F32, DType::F32, DType::F32, DType::F16, DType::BF16,
+    DType::F32,
+    DType::F32,
+    DType::F32,
+    DType::F32,
+    DType::F32,
+    DType::F32,
+    DType::F32,
+    DType::F16,
+    DType::BF16,
     DType::F64,
 ];
 pub(super) const INTS: &[DType] = &[
-    DType::I32, DType::I64, DType::I8, DType::I16, DType::U8, DType::U16, DType::U32, DType::U64, DType::I64,
+    DType::I32,
+    DType::I64,
+    DType::I8,
+    DType::I16,
+    DType::U8,
+    DType::U16,
+    DType::U32,
+    DType::U64,
+    DType::I64,
     DType::I32,
 ];
 
@@ -185,7 +201,12 @@ impl<'g> Gen<'g> {
     }
 
     /// An input or a constant, the latter if all sizes are known and in `percent` of cases.
-    pub(super) fn leaf_or_constant(&mut self, dtype: DType, shape: &[Dim], percent: usize) -> Result<Val, OpError> {
+    pub(super) fn leaf_or_constant(
+        &mut self,
+        dtype: DType,
+        shape: &[Dim],
+        percent: usize,
+    ) -> Result<Val, OpError> {
         let fixed = shape.iter().all(|d| d.as_const().is_some());
         if fixed && self.rng.chance(percent) {
             let size = self.sizes(shape);
@@ -205,12 +226,20 @@ impl<'g> Gen<'g> {
     }
 
     /// An operand of this type, from the values made before or new.
-    pub(super) fn operand(&mut self, dtype: DType, ranks: std::ops::RangeInclusive<usize>) -> Result<Val, OpError> {
+    pub(super) fn operand(
+        &mut self,
+        dtype: DType,
+        ranks: std::ops::RangeInclusive<usize>,
+    ) -> Result<Val, OpError> {
         self.operand_if(dtype, ranks, |_| true)
     }
 
     /// An operand known to the last bit.
-    pub(super) fn exact(&mut self, dtype: DType, ranks: std::ops::RangeInclusive<usize>) -> Result<Val, OpError> {
+    pub(super) fn exact(
+        &mut self,
+        dtype: DType,
+        ranks: std::ops::RangeInclusive<usize>,
+    ) -> Result<Val, OpError> {
         self.operand_if(dtype, ranks, |v| v.bound.is_exact())
     }
 
@@ -267,7 +296,13 @@ impl<'g> Gen<'g> {
     }
 
     /// A node with one result.
-    pub(super) fn one(&mut self, op: &str, attrs: Attrs, inputs: &[&Val], bound: Bound) -> Result<Val, OpError> {
+    pub(super) fn one(
+        &mut self,
+        op: &str,
+        attrs: Attrs,
+        inputs: &[&Val],
+        bound: Bound,
+    ) -> Result<Val, OpError> {
         let ids: Vec<ValueId> = inputs.iter().map(|v| v.id).collect();
         let id = self.b.one(op, attrs, &ids)?;
         Ok(self.val(id, bound))
@@ -304,7 +339,13 @@ impl<'g> Gen<'g> {
     }
 
     /// A scalar function with a number on the right.
-    pub(super) fn with_number(&mut self, op: ScalarOp, v: &Val, x: f64, bound: Bound) -> Result<Val, OpError> {
+    pub(super) fn with_number(
+        &mut self,
+        op: ScalarOp,
+        v: &Val,
+        x: f64,
+        bound: Bound,
+    ) -> Result<Val, OpError> {
         let id = self.b.binary_const(op, v.id, x)?;
         Ok(self.val(id, bound))
     }

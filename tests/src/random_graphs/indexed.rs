@@ -9,7 +9,8 @@ fn indices(g: &mut Gen, shape: &[Dim], n: usize) -> Result<Val, OpError> {
     let size: Vec<usize> = shape.iter().map(|d| g.eval(d)).collect();
     let dtype = g.rng.pick(&[DType::I64, DType::I64, DType::I32]);
     let low = if g.rng.chance(50) { -(n as i64) } else { 0 };
-    let x: Vec<i128> = (0..size.iter().product()).map(|_| i128::from(g.rng.range(low, n as i64 - 1))).collect();
+    let x: Vec<i128> =
+        (0..size.iter().product()).map(|_| i128::from(g.rng.range(low, n as i64 - 1))).collect();
     let t = Tensor::from_ints(dtype, &size, &x)?;
     let fixed = shape.iter().all(|d| d.as_const().is_some());
     let bound = Bound::exact(n as f64);

@@ -58,7 +58,8 @@ fn mask(g: &mut Gen, dtype: DType, shape: &[Dim]) -> Result<Val, OpError> {
         _ => {
             let size: Vec<usize> = shape.iter().map(|d| g.eval(d)).collect();
             let n = size.iter().product();
-            let x: Vec<f64> = (0..n).map(|_| if g.rng.chance(30) { f64::NEG_INFINITY } else { 0.0 }).collect();
+            let x: Vec<f64> =
+                (0..n).map(|_| if g.rng.chance(30) { f64::NEG_INFINITY } else { 0.0 }).collect();
             Ok(g.input_of(shape, Tensor::from_f64s(dtype, &size, &x)?, Bound::exact(0.0)))
         }
     }
@@ -84,8 +85,9 @@ pub(super) fn recurrent(g: &mut Gen) -> Result<(), OpError> {
     let weight = small(g, dtype, &[d.clone(), w.clone(), i], inputs)?;
     let recurrence = small(g, dtype, &[d.clone(), w.clone(), h.clone()], hidden)?;
     let bias = g.leaf_or_constant(dtype, &[d.clone(), w * Dim::int(2)], 80)?;
-    let lens: Vec<i128> =
-        (0..batch).map(|_| if g.rng.chance(60) { steps as i64 } else { g.rng.range(0, steps as i64) }.into()).collect();
+    let lens: Vec<i128> = (0..batch)
+        .map(|_| if g.rng.chance(60) { steps as i64 } else { g.rng.range(0, steps as i64) }.into())
+        .collect();
     let lens = Tensor::from_ints(g.rng.pick(&[DType::I32, DType::I64]), &[batch as usize], &lens)?;
     let lens = if g.rng.chance(50) {
         g.constant_of(lens, Bound::exact(9.0))

@@ -121,7 +121,7 @@ fn check(seed: u64, counts: &mut Counts, place: &Place) -> Option<String> {
 fn compiled_graphs_do_what_the_interpreter_does() {
     let n = number("NNC_GRAPHS", if cfg!(debug_assertions) { 100 } else { 10_000 });
     let first = number("NNC_SEED", 1);
-    println!("{n} graphs from seed {first}");
+    eprintln!("{n} graphs from seed {first}");
     let next = AtomicU64::new(first);
     let (counts, problems) = (Mutex::new(Counts::default()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -146,9 +146,9 @@ fn compiled_graphs_do_what_the_interpreter_does() {
         }
     });
     let counts = counts.into_inner().expect("no thread panics");
-    println!("{:?}\n{:?}", counts.rows, counts.patterns);
+    eprintln!("{:?}\n{:?}", counts.rows, counts.patterns);
     let problems = problems.into_inner().expect("no thread panics");
-    problems.iter().take(20).for_each(|p| println!("{p}\n"));
+    problems.iter().take(20).for_each(|p| eprintln!("{p}\n"));
     assert!(problems.is_empty(), "{} of {n} graphs fail", problems.len());
     if n >= 10_000 {
         enough(&counts);
@@ -157,8 +157,10 @@ fn compiled_graphs_do_what_the_interpreter_does() {
 
 /// Every operator and every pattern was drawn often enough.
 fn enough(counts: &Counts) {
-    let rare: Vec<_> =
-        ops::all().filter(|row| counts.rows.get(row.name).is_none_or(|n| *n < 50)).map(|row| row.name).collect();
+    let rare: Vec<_> = ops::all()
+        .filter(|row| counts.rows.get(row.name).is_none_or(|n| *n < 50))
+        .map(|row| row.name)
+        .collect();
     assert!(rare.is_empty(), "operators drawn less than 50 times: {rare:?}");
     let rare: Vec<_> = counts.patterns.iter().filter(|(_, n)| **n < 20).collect();
     assert!(rare.is_empty(), "patterns drawn less than 20 times: {rare:?}");

@@ -31,17 +31,28 @@ pub(super) fn sources(g: &mut Gen) -> Result<(), OpError> {
             let (shape, dtype) = (g.shape(rank), g.dtype());
             let dtype = if dtype == DType::Bool { DType::I64 } else { dtype };
             let axis = g.rng.below(rank);
-            let attrs = attrs! { shape: Attr::Dims(shape), axis: Attr::Int(axis as i64), dtype: Attr::DType(dtype) };
+            let attrs =
+                attrs! { shape: Attr::Dims(shape), axis: Attr::Int(axis as i64), dtype: Attr::DType(dtype) };
             g.one("iota", attrs, &[], Bound::exact(40.0))?
         }
         1 => {
             let n = g.rng.range(1, 4) as usize;
             let values: Vec<Dim> = (0..n).map(|_| g.rng.pick(&g.dims.clone())).collect();
-            g.one("dims", attrs! { values: Attr::Dims(values), scalar: Attr::Int(0) }, &[], Bound::exact(40.0))?
+            g.one(
+                "dims",
+                attrs! { values: Attr::Dims(values), scalar: Attr::Int(0) },
+                &[],
+                Bound::exact(40.0),
+            )?
         }
         _ => {
             let value = vec![g.rng.pick(&g.dims.clone()) + Dim::ONE];
-            g.one("dims", attrs! { values: Attr::Dims(value), scalar: Attr::Int(1) }, &[], Bound::exact(41.0))?
+            g.one(
+                "dims",
+                attrs! { values: Attr::Dims(value), scalar: Attr::Int(1) },
+                &[],
+                Bound::exact(41.0),
+            )?
         }
     };
     g.keep(v);
@@ -118,7 +129,9 @@ pub(super) fn slice(g: &mut Gen, x: &Val) -> Result<Val, OpError> {
         let (start, size, step) = match (d.as_const(), g.rng.below(3)) {
             (_, 0) => (Dim::ZERO, d.clone(), 1),
             (None, 1) => (d.clone() - Dim::ONE, d.clone(), -1),
-            (None, _) => (Dim::int(i64::from(n > 1)), if n > 1 { d.clone() - Dim::ONE } else { d.clone() }, 1),
+            (None, _) => {
+                (Dim::int(i64::from(n > 1)), if n > 1 { d.clone() - Dim::ONE } else { d.clone() }, 1)
+            }
             (Some(_), _) if n == 0 => (Dim::ZERO, Dim::ZERO, 1),
             (Some(_), k) => {
                 let step = if k == 1 { 1 } else { g.rng.pick(&[1, 2, 3, -1, -2]) };
@@ -184,7 +197,8 @@ fn concat(g: &mut Gen, x: &Val) -> Result<Val, OpError> {
     if g.rng.chance(50) {
         parts.rotate_left(1);
     }
-    let computed = parts.iter().filter(|p| g.b.graph.def_node(p.id).is_some_and(|n| !n.is("constant"))).count();
+    let computed =
+        parts.iter().filter(|p| g.b.graph.def_node(p.id).is_some_and(|n| !n.is("constant"))).count();
     if computed > 1 {
         g.count("concat of computed parts");
     }

@@ -5,9 +5,16 @@ use super::generator::{Gen, Val};
 use nnc_ir::{Attr, Attrs, DType, Dim, OpError, Type, ValueId, attrs};
 use nnc_tensor::plan::Attr as Param;
 
-fn call(g: &mut Gen, name: &str, params: &[(&str, i64)], types: Vec<Type>, inputs: &[ValueId]) -> Result<Vec<ValueId>, OpError> {
+fn call(
+    g: &mut Gen,
+    name: &str,
+    params: &[(&str, i64)],
+    types: Vec<Type>,
+    inputs: &[ValueId],
+) -> Result<Vec<ValueId>, OpError> {
     let params = params.iter().map(|(n, v)| ((*n).to_owned(), Param::Int(*v))).collect();
-    let attrs = attrs! { name: Attr::Str(name.into()), params: Attr::Named(params), types: Attr::Types(types) };
+    let attrs =
+        attrs! { name: Attr::Str(name.into()), params: Attr::Named(params), types: Attr::Types(types) };
     g.b.add("routine", attrs, inputs)
 }
 

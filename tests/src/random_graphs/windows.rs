@@ -55,7 +55,8 @@ fn channels(x: &Val, last: bool) -> usize {
 fn window(g: &mut Gen, sizes: &[usize]) -> Window {
     let mut w = Window { kernel: vec![], strides: vec![], dilations: vec![], low: vec![], high: vec![] };
     let square = g.rng.chance(60);
-    let (k, s, d) = (g.rng.pick(&[1, 2, 3, 3, 3, 5]), g.rng.pick(&[1, 1, 1, 2, 3]), g.rng.pick(&[1, 1, 1, 2]));
+    let (k, s, d) =
+        (g.rng.pick(&[1, 2, 3, 3, 3, 5]), g.rng.pick(&[1, 1, 1, 2, 3]), g.rng.pick(&[1, 1, 1, 2]));
     for n in sizes {
         let n = *n as i64;
         let mut k = if square { k } else { g.rng.range(1, 4) };
@@ -145,8 +146,7 @@ pub(super) fn conv_transpose(g: &mut Gen) -> Result<(), OpError> {
     let mut shape = vec![c, per_group];
     shape.extend(w.kernel.iter().map(|k| *k as usize));
     let (weight, bias) = (g.constant(dtype, &shape), g.constant(dtype, &[per_group * groups]));
-    let spatial_dims: Vec<Dim> =
-        if last { x.shape[1..x.rank() - 1].to_vec() } else { x.shape[2..].to_vec() };
+    let spatial_dims: Vec<Dim> = if last { x.shape[1..x.rank() - 1].to_vec() } else { x.shape[2..].to_vec() };
     let output = (0..sizes.len()).map(|i| {
         let reach = w.dilations[i] * (w.kernel[i] - 1) + 1;
         let full = (sizes[i] as i64 - 1) * w.strides[i] + reach - w.low[i] - w.high[i];
@@ -171,7 +171,8 @@ fn pool_attrs(x: &Val, w: &Window, last: bool) -> Attrs {
     let spatial: &[Dim] = if last { &x.shape[1..x.rank() - 1] } else { &x.shape[2..] };
     let output = (0..spatial.len()).map(|i| {
         let reach = w.dilations[i] * (w.kernel[i] - 1) + 1;
-        (spatial[i].clone() + Dim::int(w.low[i] + w.high[i] - reach)).floor_div(&Dim::int(w.strides[i])) + Dim::ONE
+        (spatial[i].clone() + Dim::int(w.low[i] + w.high[i] - reach)).floor_div(&Dim::int(w.strides[i]))
+            + Dim::ONE
     });
     attrs! {
         kernel: Attr::Ints(w.kernel.clone()), strides: Attr::Ints(w.strides.clone()),
