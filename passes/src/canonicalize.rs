@@ -17,13 +17,21 @@ fn run(graph: &Graph, _: &Target, report: &mut Report) -> Result<Graph, OpError>
     for p in &graph.block(graph.body()).params {
         graph.ty(*p).visit_dims(&mut |d| note(d, &mut known));
     }
+    let uses = graph.use_counts();
     report.apply(PASS.name, graph, |rw, node| {
         for v in &node.old.outputs {
             graph.ty(*v).visit_dims(&mut |d| note(d, &mut known));
         }
         if node.is("symbols") {
-            let content = graph.value(node.old.outputs[0]).content.as_deref().unwrap_or_default();
+            let v = node.old.outputs[0];
+            let content = graph.value(v).content.clone().unwrap_or_default();
             content.iter().for_each(|d| note(d, &mut known));
+            if uses[v.index()] == 0 {
+                return Ok(Outcome::NoMatch);
+            }
+            // What symbols are bound to is read as the sizes that they are.
+            rw.copy(node)?;
+            return Ok(Outcome::Kept(vec![rw.b.dims(content)?]));
         }
         if matches!(node.old.op.name, "constant" | "dims" | "symbols") || node.old.outputs.len() != 1 {
             return Ok(Outcome::NoMatch);

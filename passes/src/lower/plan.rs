@@ -34,6 +34,8 @@ struct Lowering<'g> {
     nodes: HashMap<String, u32>,
     captured: BTreeSet<ValueId>,
     early: BTreeSet<Sym>,
+    /// Late symbols that a step has given their value.
+    bound: BTreeSet<Sym>,
     join: bool,
 }
 
@@ -50,6 +52,7 @@ pub fn lower(graph: &Graph, target: &Target) -> Result<Program, LowerError> {
         nodes: HashMap::new(),
         captured: captured(graph),
         early: BTreeSet::new(),
+        bound: BTreeSet::new(),
         join: target.optimize,
     };
     l.inputs();
@@ -243,6 +246,7 @@ impl<'g> Lowering<'g> {
                 let from = self.value(node.inputs[0]);
                 for (i, name) in node.attrs.strs("names").iter().enumerate() {
                     let sym = Sym::new(String::from_utf8_lossy(name).into_owned());
+                    self.bound.insert(sym.clone());
                     steps.push(Step::Bind { source: From::Element(from, i as u32), sym });
                 }
                 Ok(())
@@ -276,6 +280,7 @@ impl<'g> Lowering<'g> {
         for (axis, d) in t.shape.iter().enumerate() {
             if let Some(s) = d.as_sym()
                 && !self.early.contains(s)
+                && self.bound.insert(s.clone())
             {
                 steps.push(Step::Bind { source: From::Size(buffer, axis as u32), sym: s.clone() });
             }

@@ -148,7 +148,7 @@ fn compiled_graphs_do_what_the_interpreter_does() {
     let counts = counts.into_inner().expect("no thread panics");
     eprintln!("{:?}\n{:?}", counts.rows, counts.patterns);
     let problems = problems.into_inner().expect("no thread panics");
-    problems.iter().take(20).for_each(|p| eprintln!("{p}\n"));
+    problems.iter().take(40).for_each(|p| eprintln!("{p}\n"));
     assert!(problems.is_empty(), "{} of {n} graphs fail", problems.len());
     if n >= 10_000 {
         enough(&counts);

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 /// Everything the nest refers to.
 struct Cell<'g> {
     node: &'g Node,
+    dtype: DType,
     gates: i64,
     hidden: Dim,
     batch: Dim,
@@ -29,9 +30,9 @@ struct Cell<'g> {
     y: Mem,
 }
 
-/// The kernels of a recurrent layer, if it is in f32.
+/// The kernels of a recurrent layer, if it is in f32 or f64.
 pub(crate) fn kernels(graph: &Graph, node: &Node, inside: &BTreeSet<ValueId>) -> Option<Vec<Lowered>> {
-    if graph.tensor_ty(node.inputs[0]).dtype != DType::F32 {
+    if !matches!(graph.tensor_ty(node.inputs[0]).dtype, DType::F32 | DType::F64) {
         return None;
     }
     let mut e = Emitter::new(graph, node.attrs.str("cell"), inside);
@@ -51,11 +52,13 @@ fn emit<'g>(e: &mut Emitter<'g>, node: &'g Node) {
     let n_dirs = w[0].as_const().unwrap_or(1);
     let dir = if n_dirs == 1 { Dim::ZERO } else { e.grid(Dim::int(n_dirs)) };
     let state = batch.clone() * hidden.clone();
+    let dtype = e.dtype(node.inputs[0]);
     let cell = Cell {
         node,
+        dtype,
         gates,
-        inputs: e.kb.scratch(DType::F32, Dim::int(gates) * steps.clone() * state.clone()),
-        state_products: e.kb.scratch(DType::F32, Dim::int(gates) * state.clone()),
+        inputs: e.kb.scratch(dtype, Dim::int(gates) * steps.clone() * state.clone()),
+        state_products: e.kb.scratch(dtype, Dim::int(gates) * state.clone()),
         h: e.buffer(node.outputs[1], Access::ReadWrite),
         c: e.buffer(node.outputs[2], Access::ReadWrite),
         y: e.buffer(node.outputs[0], Access::Write),
@@ -112,7 +115,12 @@ impl Cell<'_> {
     }
 }
 
-/// Panels of a weight `[dirs, gates·hidden, k]`: by constant, or packed into scratch for this direction.
+/// A weight `[dirs, gates·hidden, k]`: in f32 as panels, by constant or packed into scratch for this direction.
+struct Weights {
+    value: ValueId,
+    panels: Option<Panels>,
+}
+
 struct Panels {
     mem: Mem,
     /// First element of this direction.
@@ -121,7 +129,12 @@ struct Panels {
     panel: Dim,
 }
 
-fn weights(e: &mut Emitter, cell: &Cell, w: ValueId, k: &Dim) -> Panels {
+fn weights(e: &mut Emitter, cell: &Cell, w: ValueId, k: &Dim) -> Weights {
+    let panels = (cell.dtype == DType::F32).then(|| panels(e, cell, w, k));
+    Weights { value: w, panels }
+}
+
+fn panels(e: &mut Emitter, cell: &Cell, w: ValueId, k: &Dim) -> Panels {
     let panel = k.clone() * Dim::int(PANEL);
     let per_gate = panel.clone() * cell.hidden.ceil_div(&Dim::int(PANEL));
     let per_dir = per_gate.clone() * Dim::int(cell.gates);
@@ -164,9 +177,10 @@ fn product(
     out: (Mem, Dim),
     rows: Dim,
     a: (Mem, Dim, &Dim),
-    w: &Panels,
+    w: &Weights,
     g: i64,
 ) {
+    let Some(panels) = &w.panels else { return plain_product(e, cell, out, rows, a, w.value, g) };
     let int = |v: i64| Arg::Int(Dim::int(v));
     let args = vec![
         Arg::Ptr(out.0, out.1),
@@ -179,8 +193,8 @@ fn product(
         Arg::Int(a.2.clone()),
         int(1),
         Arg::Int(a.2.clone()),
-        Arg::Ptr(w.mem, w.at.clone() + w.per_gate.clone() * Dim::int(g)),
-        Arg::Int(w.panel.clone()),
+        Arg::Ptr(panels.mem, panels.at.clone() + panels.per_gate.clone() * Dim::int(g)),
+        Arg::Int(panels.panel.clone()),
         int(0),
         Arg::Null,
         Arg::Null,
@@ -190,6 +204,31 @@ fn product(
         Arg::F32(0.0),
     ];
     e.kb.call(GEMM.0, GEMM.1, args);
+}
+
+/// The same product by loops, for types without a matrix kernel.
+fn plain_product(
+    e: &mut Emitter,
+    cell: &Cell,
+    out: (Mem, Dim),
+    rows: Dim,
+    a: (Mem, Dim, &Dim),
+    w: ValueId,
+    g: i64,
+) {
+    let row = e.begin(Turns::Serial, rows, &[]);
+    let lanes = e.begin(Turns::Lanes, cell.hidden.clone(), &[]);
+    let (r, j) = (row.index(), lanes.index());
+    let zero = e.kb.float(cell.dtype, 0.0);
+    let sum = e.begin(Turns::Serial, a.2.clone(), &[zero]);
+    let x = e.kb.load(a.0, a.1 + r.clone() * a.2.clone() + sum.index());
+    let column = Dim::int(g) * cell.hidden.clone() + j.clone();
+    let y = e.value(w, &[cell.dir.clone(), column, sum.index()]);
+    let next = e.kb.def(cell.dtype, Expr::Fma(x, y, sum.carried()[0]));
+    let total = e.end(sum, &[next], &[]).0[0];
+    e.kb.store(out.0, out.1 + r * cell.hidden.clone() + j, total);
+    e.end(lanes, &[], &[]);
+    e.end(row, &[], &[]);
 }
 
 /// Copies the initial state of this direction.
@@ -250,6 +289,17 @@ fn state_part(e: &mut Emitter, cell: &Cell, b: &Dim, j: &Dim, g: i64) -> Local {
     e.kb.op(ScalarOp::Add, &[r, rb])
 }
 
+/// The constants of activation number `f`, those of the standard where none are given.
+fn constants(attrs: &nnc_ir::Attrs, name: &str, f: usize) -> (f64, f64) {
+    let (alpha, beta) = match name {
+        "hardsigmoid" => (0.2, 0.5),
+        "leakyrelu" => (0.01, 0.0),
+        _ => (1.0, if name == "scaledtanh" { 1.0 } else { 0.0 }),
+    };
+    let given = |list: &str, or: f64| attrs.floats(list).get(f).copied().unwrap_or(or);
+    (given("alphas", alpha), given("betas", beta))
+}
+
 /// Activation number `f` of this direction, after clipping. Directions with different functions are
 /// told apart by the loader of the node, which splits them.
 fn activate(e: &mut Emitter, cell: &Cell, f: usize, x: Local) -> Local {
@@ -257,13 +307,13 @@ fn activate(e: &mut Emitter, cell: &Cell, f: usize, x: Local) -> Local {
     let clip = attrs.float("clip");
     let mut x = x;
     if clip > 0.0 {
-        let (lo, hi) = (e.kb.float(DType::F32, -clip), e.kb.float(DType::F32, clip));
+        let (lo, hi) = (e.kb.float(cell.dtype, -clip), e.kb.float(cell.dtype, clip));
         x = e.kb.op(ScalarOp::Min, &[x, hi]);
         x = e.kb.op(ScalarOp::Max, &[x, lo]);
     }
     let name = String::from_utf8_lossy(&attrs.strs("activations")[f]).to_lowercase();
-    let (alpha, beta) = (attrs.floats("alphas")[f], attrs.floats("betas")[f]);
-    let constant = |e: &mut Emitter, v: f64| e.kb.float(DType::F32, v);
+    let (alpha, beta) = constants(attrs, &name, f);
+    let constant = |e: &mut Emitter, v: f64| e.kb.float(cell.dtype, v);
     match name.as_str() {
         "sigmoid" => e.kb.op(ScalarOp::Sigmoid, &[x]),
         "tanh" => e.kb.op(ScalarOp::Tanh, &[x]),
@@ -313,8 +363,8 @@ fn activate(e: &mut Emitter, cell: &Cell, f: usize, x: Local) -> Local {
 }
 
 /// The reset state `r·h` of a GRU and its product with the candidate's weights.
-fn reset_state(e: &mut Emitter, cell: &Cell, step: &Dim, r_panels: &Panels) -> Mem {
-    let reset = e.kb.scratch(DType::F32, cell.batch.clone() * cell.hidden.clone());
+fn reset_state(e: &mut Emitter, cell: &Cell, step: &Dim, r_panels: &Weights) -> Mem {
+    let reset = e.kb.scratch(cell.dtype, cell.batch.clone() * cell.hidden.clone());
     let rows = e.begin(Turns::Serial, cell.batch.clone(), &[]);
     let b = rows.index();
     let at = at_step(e, cell, step, &b);
@@ -359,7 +409,7 @@ fn step(e: &mut Emitter, cell: &Cell, step: &Dim, reset: Option<Mem>) {
     };
     let kept = e.kb.select(at.runs, new, h);
     e.kb.store(cell.h, place, kept);
-    let zero = e.kb.float(DType::F32, 0.0);
+    let zero = e.kb.float(cell.dtype, 0.0);
     let out = e.kb.select(at.runs, new, zero);
     let row = at.time.clone() * Dim::int(cell.n_dirs) + cell.dir.clone();
     e.kb.store(cell.y, (row * cell.batch.clone() + b) * cell.hidden.clone() + j, out);
@@ -380,7 +430,7 @@ fn lstm(e: &mut Emitter, cell: &Cell, at: &At, b: &Dim, j: &Dim) -> Local {
     let i = peep(e, 0, c, i);
     let i = activate(e, cell, 0, i);
     let f = if cell.node.attrs.flag("input_forget") {
-        let one = e.kb.float(DType::F32, 1.0);
+        let one = e.kb.float(cell.dtype, 1.0);
         e.kb.op(ScalarOp::Sub, &[one, i])
     } else {
         let f = gate(e, cell, at, b, j, 2, true);
@@ -413,7 +463,7 @@ fn gru(e: &mut Emitter, cell: &Cell, at: &At, b: &Dim, j: &Dim, h: Local, reset_
         e.kb.op(ScalarOp::Add, &[x, rs])
     };
     let candidate = activate(e, cell, 1, candidate);
-    let one = e.kb.float(DType::F32, 1.0);
+    let one = e.kb.float(cell.dtype, 1.0);
     let keep = e.kb.op(ScalarOp::Sub, &[one, z]);
     let (new, old) = (e.kb.op(ScalarOp::Mul, &[keep, candidate]), e.kb.op(ScalarOp::Mul, &[z, h]));
     e.kb.op(ScalarOp::Add, &[new, old])
