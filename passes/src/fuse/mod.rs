@@ -127,6 +127,10 @@ impl Fusion<'_> {
                 self.items.push((id, Item::Node(id)));
             }
             Role::Source => self.items.push((id, Item::Node(id))),
+            Role::Reinterpret => {
+                self.need_in_memory(node.inputs[0]);
+                self.items.push((id, Item::Alias(node.outputs[0])));
+            }
             Role::Alias if read[0].memory => {
                 self.need_in_memory(node.inputs[0]);
                 self.items.push((id, Item::Alias(node.outputs[0])));

@@ -11,6 +11,8 @@ pub(crate) enum Role {
     Inline,
     /// A function of an index whose result is, in memory, its operand's bytes.
     Alias,
+    /// The operand's bytes in memory, read as another type.
+    Reinterpret,
     /// A loop for every element; may be a group's anchor.
     Loop,
     /// A microkernel nest with an epilogue; may be a group's anchor.
@@ -31,6 +33,10 @@ pub(crate) fn role(graph: &Graph, node: &Node) -> Role {
         "if" | "loop" | "routine" | "symbols" => Role::Step,
         _ if node.inputs.iter().chain(&node.outputs).any(strings) => Role::Step,
         "reshape" => Role::Alias,
+        // The bits of narrow floats exist in memory only: they are computed in f32.
+        "bitcast" if node.inputs.iter().chain(&node.outputs).any(|v| is_narrow(graph, *v)) => {
+            Role::Reinterpret
+        }
         "contract" | "conv" if operands::has_template(graph, node) => Role::Matmul,
         "reduce" | "arg_reduce" | "pool" | "max_pool_indices" | "contract" | "conv" | "conv_transpose" => {
             Role::Loop
@@ -40,6 +46,11 @@ pub(crate) fn role(graph: &Graph, node: &Node) -> Role {
         _ if is_elementwise(node.op) => Role::Inline,
         _ => Role::Template,
     }
+}
+
+fn is_narrow(graph: &Graph, v: nnc_ir::ValueId) -> bool {
+    let dtype = graph.tensor_ty(v).dtype;
+    nnc_ir::tile::arithmetic_type(dtype) != dtype
 }
 
 /// Must run even if nobody reads its results: it gives symbols their values.

@@ -246,7 +246,10 @@ impl<'g> Lowering<'g> {
                 let from = self.value(node.inputs[0]);
                 for (i, name) in node.attrs.strs("names").iter().enumerate() {
                     let sym = Sym::new(String::from_utf8_lossy(name).into_owned());
-                    self.bound.insert(sym.clone());
+                    // A size of an input has its value already.
+                    if self.early.contains(&sym) || !self.bound.insert(sym.clone()) {
+                        continue;
+                    }
                     steps.push(Step::Bind { source: From::Element(from, i as u32), sym });
                 }
                 Ok(())

@@ -73,7 +73,9 @@ pub(crate) fn reduces_last_axis(e: &Emitter, node: &Node) -> bool {
 
 fn reduce(e: &mut Emitter, node: &Node, idx: &[Dim]) -> Local {
     let x = node.inputs[0];
-    let (shape, axes) = (e.shape(x), node.attrs.indices("axes"));
+    let (shape, mut axes) = (e.shape(x), node.attrs.indices("axes"));
+    // Innermost last, so that the lanes are inside all other loops.
+    axes.sort_unstable();
     let dtype = arithmetic_type(e.dtype(x));
     let op = reduce_op(node.attrs.str("kind"), dtype);
     let mut kept = idx.iter().cloned();

@@ -300,17 +300,22 @@ fn constants(attrs: &nnc_ir::Attrs, name: &str, f: usize) -> (f64, f64) {
     (given("alphas", alpha), given("betas", beta))
 }
 
-/// Activation number `f` of this direction, after clipping. Directions with different functions are
-/// told apart by the loader of the node, which splits them.
+/// Activation number `f` of a gate: what goes in is clipped.
 fn activate(e: &mut Emitter, cell: &Cell, f: usize, x: Local) -> Local {
-    let attrs = &cell.node.attrs;
-    let clip = attrs.float("clip");
-    let mut x = x;
-    if clip > 0.0 {
-        let (lo, hi) = (e.kb.float(cell.dtype, -clip), e.kb.float(cell.dtype, clip));
-        x = e.kb.op(ScalarOp::Min, &[x, hi]);
-        x = e.kb.op(ScalarOp::Max, &[x, lo]);
+    let clip = cell.node.attrs.float("clip");
+    if clip <= 0.0 {
+        return function(e, cell, f, x);
     }
+    let (lo, hi) = (e.kb.float(cell.dtype, -clip), e.kb.float(cell.dtype, clip));
+    let x = e.kb.op(ScalarOp::Min, &[x, hi]);
+    let x = e.kb.op(ScalarOp::Max, &[x, lo]);
+    function(e, cell, f, x)
+}
+
+/// Activation number `f` of this direction. Directions with different functions are
+/// told apart by the loader of the node, which splits them.
+fn function(e: &mut Emitter, cell: &Cell, f: usize, x: Local) -> Local {
+    let attrs = &cell.node.attrs;
     let name = String::from_utf8_lossy(&attrs.strs("activations")[f]).to_lowercase();
     let (alpha, beta) = constants(attrs, &name, f);
     let constant = |e: &mut Emitter, v: f64| e.kb.float(cell.dtype, v);
@@ -446,7 +451,7 @@ fn lstm(e: &mut Emitter, cell: &Cell, at: &At, b: &Dim, j: &Dim) -> Local {
     let o = gate(e, cell, at, b, j, 1, true);
     let o = peep(e, 1, new, o);
     let o = activate(e, cell, 0, o);
-    let squashed = activate(e, cell, 2, new);
+    let squashed = function(e, cell, 2, new);
     e.kb.op(ScalarOp::Mul, &[o, squashed])
 }
 
