@@ -35,6 +35,9 @@ pub(crate) fn reflect(i: &Dim, n: &Dim) -> Dim {
 
 /// The element of operand 0 that a pure movement takes for output index `idx`; `None` for other operators.
 pub(crate) fn source(graph: &Graph, node: &Node, idx: &[Dim]) -> Option<Vec<Dim>> {
+    if !matches!(node.op.name, "broadcast" | "reshape" | "transpose" | "slice" | "reverse") {
+        return None;
+    }
     let from = &graph.tensor_ty(*node.inputs.first()?).shape;
     Some(match node.op.name {
         "broadcast" => {

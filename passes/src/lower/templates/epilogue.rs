@@ -63,13 +63,20 @@ struct Fixed {
 }
 
 /// Follows the group's code upward from the anchor as far as the kernel's epilogue goes.
-fn peel(graph: &Graph, group: &Group, anchor: ValueId, bias: Option<ValueId>, residuals: bool) -> Fixed {
+fn peel(
+    graph: &Graph,
+    group: &Group,
+    anchor: ValueId,
+    bias: Option<ValueId>,
+    block: &Block,
+    residuals: bool,
+) -> Fixed {
     let mut f = Fixed { bias: bias.map(|b| (b, Dim::ZERO)), residual: None, clamp: None, reached: anchor };
     while f.reached != group.root {
         let Some(node) = only_reader(graph, group, f.reached) else { break };
         let other = node.inputs.iter().copied().find(|v| *v != f.reached);
         let taken = match (node.op.scalar, other) {
-            (Some(ScalarOp::Add), Some(x)) if f.clamp.is_none() => f.add(graph, group, x, residuals),
+            (Some(ScalarOp::Add), Some(x)) if f.clamp.is_none() => f.add(graph, group, x, block, residuals),
             (Some(ScalarOp::Max), Some(x)) => f.bound(graph, x, true),
             (Some(ScalarOp::Min), Some(x)) => f.bound(graph, x, false),
             _ => false,
@@ -91,19 +98,12 @@ fn only_reader<'g>(graph: &'g Graph, group: &Group, v: ValueId) -> Option<&'g No
 }
 
 impl Fixed {
-    fn add(&mut self, graph: &Graph, group: &Group, x: ValueId, residuals: bool) -> bool {
-        let ty = graph.tensor_ty(x);
-        let placeholders: Vec<Dim> =
-            (0..ty.rank()).map(|i| Dim::sym(Sym::Local(u32::MAX - i as u32))).collect();
-        let seen = view(graph, x, &placeholders, &Dim::clone);
-        let last = Sym::Local(u32::MAX - (ty.rank() as u32).saturating_sub(1));
-        let only_last = seen.at.linear_in(&last).is_some_and(|(c, rest)| c.is(1) && rest.is(0));
-        if only_last
-            && ty.rank() > 1
-            && self.bias.is_none()
-            && self.residual.is_none()
-            && !group.inside.contains(&seen.base)
-        {
+    fn add(&mut self, graph: &Graph, group: &Group, x: ValueId, block: &Block, residuals: bool) -> bool {
+        let (row, column) = (Sym::Local(u32::MAX - 1), Sym::Local(u32::MAX - 2));
+        let idx = (block.index)(&Dim::sym(row), &Dim::sym(column.clone()));
+        let seen = view(graph, x, &idx, &Dim::clone);
+        let by_column = seen.at.linear_in(&column).is_some_and(|(c, rest)| c.is(1) && rest.is(0));
+        if by_column && self.bias.is_none() && self.residual.is_none() && !group.inside.contains(&seen.base) {
             self.bias = Some((seen.base, Dim::ZERO));
             return true;
         }
@@ -166,7 +166,7 @@ pub(crate) fn call_and_finish(
         _ => Dim::ONE,
     };
     e.cost = cost(&block.rows, &block.columns, &k);
-    let fixed = peel(e.graph, group, anchor, bias, true);
+    let fixed = peel(e.graph, group, anchor, bias, &block, true);
     let parts = parts(&operands);
     let last = parts.len() - 1;
     finish(e, group, fixed, block, parts.len() > 1, |e, c| {
@@ -222,7 +222,7 @@ pub(crate) fn finish_without_residual(
     block: Block,
     call: impl FnOnce(&mut Emitter, Call),
 ) {
-    let fixed = peel(e.graph, group, anchor, bias, false);
+    let fixed = peel(e.graph, group, anchor, bias, &block, false);
     finish(e, group, fixed, block, false, call);
 }
 

@@ -312,9 +312,26 @@ fn activate(e: &mut Emitter, cell: &Cell, f: usize, x: Local) -> Local {
     function(e, cell, f, x)
 }
 
-/// Activation number `f` of this direction. Directions with different functions are
-/// told apart by the loader of the node, which splits them.
+/// Activation number `f` of this direction: a bidirectional layer lists those of both.
 fn function(e: &mut Emitter, cell: &Cell, f: usize, x: Local) -> Local {
+    let attrs = &cell.node.attrs;
+    let per_direction = attrs.strs("activations").len() / cell.n_dirs.max(1) as usize;
+    let forward = named_function(e, cell, f, x);
+    if cell.n_dirs < 2 || same_function(attrs, f, f + per_direction) {
+        return forward;
+    }
+    let backward = named_function(e, cell, f + per_direction, x);
+    let (d, zero) = (e.kb.def(DType::I64, Expr::Index(cell.dir.clone())), e.kb.int(DType::I64, 0));
+    let first = e.kb.op(ScalarOp::Eq, &[d, zero]);
+    e.kb.select(first, forward, backward)
+}
+
+fn same_function(attrs: &nnc_ir::Attrs, f: usize, g: usize) -> bool {
+    let name = |i: usize| String::from_utf8_lossy(&attrs.strs("activations")[i]).to_lowercase();
+    name(f) == name(g) && constants(attrs, &name(f), f) == constants(attrs, &name(g), g)
+}
+
+fn named_function(e: &mut Emitter, cell: &Cell, f: usize, x: Local) -> Local {
     let attrs = &cell.node.attrs;
     let name = String::from_utf8_lossy(&attrs.strs("activations")[f]).to_lowercase();
     let (alpha, beta) = constants(attrs, &name, f);
