@@ -2,7 +2,7 @@
 
 use crate::map::map_file;
 use nnc_frontend::model::{ExternalFiles, Model, SharedBytes, read_model};
-use nnc_frontend::{ImportErrors, ImportOptions};
+use nnc_frontend::{ImportErrors, ImportOptions, Problem};
 use nnc_ir::text::TextError;
 use nnc_ir::{Graph, VerifyError};
 use std::path::{Path, PathBuf};
@@ -28,13 +28,13 @@ pub enum ModelError {
         /// What is wrong with it.
         source: Box<nnc_frontend::error::Error>,
     },
-    /// The model cannot be imported.
-    #[error("\"{}\": {source}", path.display())]
-    Import {
+    /// Nodes that cannot be lowered.
+    #[error("\"{}\": {}", path.display(), reasons(problems))]
+    Refused {
         /// The file.
         path: PathBuf,
-        /// Every reason.
-        source: ImportErrors,
+        /// All of them.
+        problems: Vec<Problem>,
     },
     /// A graph in text form is malformed.
     #[error("\"{}\": {source}", path.display())]
@@ -54,6 +54,11 @@ pub enum ModelError {
     },
 }
 
+fn reasons(problems: &[Problem]) -> String {
+    let reason = |p: &Problem| format!("node \"{}\": {}", p.node, p.reason);
+    problems.iter().map(reason).collect::<Vec<_>>().join("; ")
+}
+
 fn open(path: &Path) -> Result<SharedBytes, ModelError> {
     map_file(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })
 }
@@ -62,13 +67,16 @@ fn open(path: &Path) -> Result<SharedBytes, ModelError> {
 pub fn read(path: &Path) -> Result<Model, ModelError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     read_model(open(path)?, &mut ExternalFiles::beside(folder, &map_file))
-        .map_err(|source| ModelError::Read { path: path.to_owned(), source: Box::new(source) })
+        .map_err(|e| ModelError::Read { path: path.to_owned(), source: Box::new(e) })
 }
 
 /// The graph of a model that has been read from `path`.
 pub fn graph(path: &Path, model: &Model, options: &ImportOptions) -> Result<Graph, ModelError> {
-    nnc_frontend::import(model, options)
-        .map_err(|source| ModelError::Import { path: path.to_owned(), source })
+    let path = path.to_owned();
+    nnc_frontend::import(model, options).map_err(|e| match e {
+        ImportErrors::Refused(problems) => ModelError::Refused { path, problems },
+        ImportErrors::Model(e) => ModelError::Read { path, source: Box::new(e) },
+    })
 }
 
 /// The graph of a file: ONNX, or the text form where the name ends in `.nnir`, its large constants in
@@ -86,8 +94,12 @@ fn read_text(path: &Path) -> Result<Graph, ModelError> {
     let text = String::from_utf8_lossy((*bytes).as_ref());
     let data_path = data_file(path);
     let data: SharedBytes = if data_path.exists() { open(&data_path)? } else { Arc::new(Vec::new()) };
-    let graph = nnc_ir::text::parse(&text, (*data).as_ref())
+    let mut graph = nnc_ir::text::parse(&text, (*data).as_ref())
         .map_err(|source| ModelError::Text { path: path.to_owned(), source })?;
+    let results = graph.block(graph.body()).results.iter().enumerate();
+    let name = |(i, v)| graph.value(v).name.clone().unwrap_or_else(|| format!("output_{i}"));
+    let names = results.map(|(i, v)| name((i, *v))).collect();
+    graph.output_names = names;
     nnc_ir::verify(&graph).map_err(|faults| ModelError::Invalid { path: path.to_owned(), faults })?;
     Ok(graph)
 }

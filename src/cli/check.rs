@@ -8,7 +8,7 @@ use super::out::{bytes, say, spinner};
 use clap::Args;
 use nnc::model::ModelError;
 use nnc_codegen::cpu::CpuTarget;
-use nnc_frontend::{ImportErrors, Problem};
+use nnc_frontend::Problem;
 use nnc_ir::{Graph, ValueId};
 use nnc_passes::Report;
 use serde_json::json;
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let bar = spinner("checking");
     let outcome = match nnc::model::import(&args.model, &config.import) {
         Ok(graph) => facts(&graph, &config)?,
-        Err(ModelError::Import { source: ImportErrors::Refused(problems), .. }) => Err(problems),
+        Err(ModelError::Refused { problems, .. }) => Err(problems),
         Err(e) => return Err(e.into()),
     };
     bar.finish_and_clear();

@@ -3,7 +3,7 @@
 use nnc::CompileError;
 use nnc::model::ModelError;
 use nnc::runtime::{ArtifactError, RunError};
-use nnc_frontend::{ImportErrors, Problem};
+use nnc_frontend::Problem;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::IsTerminal;
@@ -82,7 +82,7 @@ impl fmt::Display for Failure {
 impl From<ModelError> for Failure {
     fn from(e: ModelError) -> Failure {
         match e {
-            ModelError::Import { path, source: ImportErrors::Refused(problems) } => {
+            ModelError::Refused { path, problems } => {
                 let causes = problem_lines(&problems);
                 let n = causes.len();
                 let s = if n == 1 { "reason" } else { "reasons" };

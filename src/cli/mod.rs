@@ -11,6 +11,7 @@ mod failure;
 mod guard;
 mod guide;
 mod inputs;
+mod layers;
 mod memory;
 mod ops;
 mod options;

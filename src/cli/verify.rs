@@ -7,12 +7,12 @@ use super::engine::{self, EngineError, executor, target_for};
 use super::failure::Failure;
 use super::guard;
 use super::inputs::random_inputs;
+use super::layers::first_deviation;
 use super::options::CompileOptions;
 use super::out::say;
 use clap::Args;
 use nnc::CompileError;
 use nnc::model::ModelError;
-use nnc_frontend::ImportErrors;
 use nnc_ir::{DType, Graph, Interpreter};
 use nnc_runtime::{Executor, Isa, Session, Value};
 use serde_json::json;
@@ -47,6 +47,9 @@ pub(crate) struct VerifyArgs {
     /// Number of threads.
     #[arg(long)]
     threads: Option<usize>,
+    /// Name the first node that deviates from the interpreter.
+    #[arg(long)]
+    layers: bool,
     #[command(flatten)]
     compile: CompileOptions,
 }
@@ -87,13 +90,31 @@ struct Verdict {
     difference: Difference,
     kernels: usize,
     routines: Vec<String>,
+    /// The first node that deviates, where that was asked for.
+    layer: Option<String>,
+}
+
+/// Why a case came to no comparison.
+struct Stop {
+    status: Status,
+    message: String,
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Stop {
+        let internal = if failure.internal { INTERNAL } else { "" };
+        Stop { status: Status::Error, message: format!("{internal}{}", failure.one_line()) }
+    }
+}
+
+impl From<Stop> for Verdict {
+    fn from(Stop { status, message }: Stop) -> Verdict {
+        let difference = Difference::default();
+        Verdict { status, message, difference, kernels: 0, routines: Vec::new(), layer: None }
+    }
 }
 
 impl Verdict {
-    fn early(status: Status, message: String) -> Verdict {
-        Verdict { status, message, difference: Difference::default(), kernels: 0, routines: Vec::new() }
-    }
-
     fn exit_code(&self) -> u8 {
         match self.status {
             Status::Pass => 0,
@@ -101,13 +122,6 @@ impl Verdict {
             Status::Error if self.message.starts_with(INTERNAL) => 1,
             Status::Unsupported | Status::Error => 2,
         }
-    }
-}
-
-impl From<Failure> for Verdict {
-    fn from(failure: Failure) -> Verdict {
-        let internal = if failure.internal { INTERNAL } else { "" };
-        Verdict::early(Status::Error, format!("{internal}{}", failure.one_line()))
     }
 }
 
@@ -120,11 +134,12 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     for case in &args.cases {
         for isa in &forced {
             let verdict = guard::catch(|| verify(case, args, *isa, &executor))
-                .unwrap_or_else(|message| Verdict::early(Status::Error, format!("{INTERNAL}{message}")));
+                .unwrap_or_else(|message| Err(Failure::internal(message).into()))
+                .unwrap_or_else(Verdict::from);
             total += 1;
             passed += usize::from(verdict.status == Status::Pass);
             code = worse(code, verdict.exit_code());
-            print(case, isa.unwrap_or_else(Isa::detect_best), &verdict, args.json);
+            print(case, isa.unwrap_or_else(Isa::detect_best), &verdict, args);
         }
     }
     if !args.json && total > 1 {
@@ -138,10 +153,11 @@ fn worse(a: u8, b: u8) -> u8 {
     if a == 1 || b == 1 { 1 } else { a.max(b) }
 }
 
-fn print(case: &Path, isa: Isa, v: &Verdict, json: bool) {
+fn print(case: &Path, isa: Isa, v: &Verdict, args: &VerifyArgs) {
+    let (json, layers) = (args.json, args.layers);
     let number = |x: f64| if x.is_finite() { json!(x) } else { json!(null) };
     if json {
-        let line = json!({
+        let mut line = json!({
             "case": case.display().to_string(),
             "status": v.status.name(),
             "message": v.message,
@@ -151,6 +167,9 @@ fn print(case: &Path, isa: Isa, v: &Verdict, json: bool) {
             "routines": v.routines,
             "isa": isa.name(),
         });
+        if let Some(line) = line.as_object_mut().filter(|_| layers) {
+            line.insert("layer".into(), json!(v.layer));
+        }
         say!("{line}");
         return;
     }
@@ -166,20 +185,21 @@ fn print(case: &Path, isa: Isa, v: &Verdict, json: bool) {
         }
         _ => say!("{status:<11} {case}  {}", v.message),
     }
-}
-
-fn verify(case: &Path, args: &VerifyArgs, isa: Option<Isa>, executor: &Arc<dyn Executor>) -> Verdict {
-    match try_verify(case, args, isa, executor) {
-        Ok(verdict) | Err(verdict) => verdict,
+    match &v.layer {
+        Some(layer) => say!("  first to deviate: {layer}"),
+        None if layers && matches!(v.status, Status::Pass | Status::Fail) => {
+            say!("  no node deviates by itself")
+        }
+        None => {}
     }
 }
 
-fn try_verify(
+fn verify(
     case: &Path,
     args: &VerifyArgs,
     isa: Option<Isa>,
     executor: &Arc<dyn Executor>,
-) -> Result<Verdict, Verdict> {
+) -> Result<Verdict, Stop> {
     let mut config = Config::new(&args.compile, &[])?;
     if let Some(isa) = isa {
         config.compile.target = target_for(isa).into();
@@ -203,7 +223,7 @@ fn try_verify(
         let found = session.run(&named).map_err(Failure::from)?;
         if found.len() != expected.len() {
             let message = format!("expected {} outputs, found {}", expected.len(), found.len());
-            return Err(Verdict::early(Status::Fail, message));
+            return Err(Stop { status: Status::Fail, message });
         }
         for ((f, e), name) in found.iter().zip(&expected).zip(&outputs) {
             difference.merge(compare(f, e, tolerance), || format!("output \"{name}\""));
@@ -212,22 +232,28 @@ fn try_verify(
     let message = difference.problem.clone().unwrap_or_default();
     let status = if message.is_empty() { Status::Pass } else { Status::Fail };
     let (kernels, routines) = (session.artifact().plan().kernels.len(), engine::routines(&session));
-    Ok(Verdict { status, message, difference, kernels, routines })
+    let layer = match sets.first().filter(|_| args.layers) {
+        Some(set) => first_deviation(&graph, &set.inputs, &config.compile, isa, executor, tolerance)?,
+        None => None,
+    };
+    Ok(Verdict { status, message, difference, kernels, routines, layer })
 }
 
-fn refused(e: ModelError) -> Verdict {
+fn refused(e: ModelError) -> Stop {
     let status = match &e {
-        ModelError::Import { source: ImportErrors::Refused(_), .. } => Status::Unsupported,
+        ModelError::Refused { .. } => Status::Unsupported,
         _ => Status::Error,
     };
     let failure = Failure::from(e);
     let message = if status == Status::Unsupported { failure.causes.join("; ") } else { failure.one_line() };
-    Verdict::early(status, message)
+    Stop { status, message }
 }
 
-fn not_built(e: EngineError) -> Verdict {
+fn not_built(e: EngineError) -> Stop {
     match e {
-        EngineError::Compile(CompileError::Lower(e)) => Verdict::early(Status::Unsupported, e.to_string()),
+        EngineError::Compile(CompileError::Lower(e)) => {
+            Stop { status: Status::Unsupported, message: e.to_string() }
+        }
         e => Failure::from(e).into(),
     }
 }
@@ -244,7 +270,7 @@ fn is_coarse(graph: &Graph) -> bool {
     let mut coarse = false;
     graph.visit_nodes(graph.body(), &mut |n| {
         let node = graph.node(n);
-        let few_bits = |d: DType| d.is_float() && d.bits() <= 16;
+        let few_bits = |d: DType| (d.is_float() && d.bits() <= 16) || (d.is_int() && d.bits() <= 8);
         coarse |= node.op.name.contains("quantize");
         coarse |= node.outputs.iter().any(|v| graph.ty(*v).as_tensor().is_some_and(|t| few_bits(t.dtype)));
     });

@@ -157,6 +157,7 @@ fn verify_follows_its_protocol() {
     assert_eq!(lines[1]["max_abs"], 1.0);
     assert!(lines[2]["message"].as_str().unwrap().contains("Foo (com.example, version 1)"));
     good(&f, "verify good --reference interpreter --isa portable");
+    assert!(good(&f, "verify good --layers").contains("no node deviates"));
     let loose = folder(&[
         ("c/model.onnx", &relu(&[2])),
         ("c/tolerance.json", b"{\"rtol\": 0, \"atol\": 1.5}"),
