@@ -75,7 +75,7 @@ pub fn graph(path: &Path, model: &Model, options: &ImportOptions) -> Result<Grap
     let path = path.to_owned();
     nnc_frontend::import(model, options).map_err(|e| match e {
         ImportErrors::Refused(problems) => ModelError::Refused { path, problems },
-        ImportErrors::Model(e) => ModelError::Read { path, source: Box::new(e) },
+        ImportErrors::Model(source) => ModelError::Read { path, source },
     })
 }
 
