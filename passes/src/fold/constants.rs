@@ -1,7 +1,8 @@
 //! Evaluates nodes whose operands are constants.
 
 use crate::pass::{Pass, Report, Target};
-use nnc_ir::{Graph, OpError, Outcome, Value, eval_node_constant};
+use nnc_ir::{Graph, OpError, Outcome, Tensor, Value, ValueId, eval_node_constant};
+use nnc_tensor::movers;
 
 /// The pass.
 pub(crate) const PASS: Pass = Pass {
@@ -18,8 +19,16 @@ const GROWTH: usize = 1 << 20;
 
 fn run(graph: &Graph, _: &Target, report: &mut Report) -> Result<Graph, OpError> {
     report.apply(PASS.name, graph, |rw, node| {
-        if node.inputs.is_empty() || !node.inputs.iter().all(|v| rw.b.graph.constant(*v).is_some()) {
+        // A broadcast costs nothing where it is read; its result would cost memory.
+        if node.is("broadcast") || !node.inputs.iter().any(|v| rw.b.graph.constant(*v).is_some()) {
             return Ok(Outcome::NoMatch);
+        }
+        let mut operands = Vec::with_capacity(node.inputs.len());
+        for v in &node.inputs {
+            match known(rw.b.graph, *v)? {
+                Some(t) => operands.push(t),
+                None => return Ok(Outcome::NoMatch),
+            }
         }
         let made: usize = node.types.iter().filter_map(size_bytes).sum();
         let read: usize = node.inputs.iter().filter_map(|v| size_bytes(rw.b.graph.ty(*v))).sum();
@@ -27,7 +36,7 @@ fn run(graph: &Graph, _: &Target, report: &mut Report) -> Result<Graph, OpError>
             return Ok(Outcome::Blocked("the result would grow the file by over 1 MiB"));
         }
         let mut probe = node.old.clone();
-        probe.inputs.clone_from(&node.inputs);
+        probe.inputs = operands.into_iter().map(|t| rw.b.constant(t)).collect();
         let Some(values) = eval_node_constant(rw.b.graph, &probe, &node.types, BUDGET) else {
             return Ok(Outcome::Blocked("it would take too long, or its sizes are not fixed"));
         };
@@ -37,6 +46,19 @@ fn run(graph: &Graph, _: &Target, report: &mut Report) -> Result<Graph, OpError>
         });
         Ok(Outcome::Applied(tensors.collect::<Result<_, _>>()?))
     })
+}
+
+/// The elements of a constant, or of a constant broadcast to fixed sizes.
+fn known(graph: &Graph, v: ValueId) -> Result<Option<Tensor>, OpError> {
+    if let Some(t) = graph.constant(v) {
+        return Ok(Some(t.clone()));
+    }
+    let Some(node) = graph.def_if(v, "broadcast") else { return Ok(None) };
+    let shape = graph.tensor_ty(v).fixed_shape();
+    match (graph.constant(node.inputs[0]), shape) {
+        (Some(t), Some(shape)) => Ok(Some(movers::broadcast_to(t, &shape)?)),
+        _ => Ok(None),
+    }
 }
 
 fn size_bytes(ty: &nnc_ir::Type) -> Option<usize> {
