@@ -53,7 +53,6 @@ fn tract(folder: &Path) -> Result<f64, Failure> {
 
 fn rten(folder: &Path) -> Result<f64, Failure> {
     use rten::{Model, RunOptions, ThreadPool, Value};
-    use rten_tensor::prelude::*;
     let model = Model::load_file(folder.join("model.onnx"))?;
     let mut values = Vec::new();
     for (name, t) in inputs(folder)? {
@@ -72,7 +71,8 @@ fn rten(folder: &Path) -> Result<f64, Failure> {
     let pool = std::sync::Arc::new(ThreadPool::with_num_threads(1));
     median(|| {
         let views = values.iter().map(|(id, v)| (*id, v.as_view().into())).collect();
-        let options = RunOptions { thread_pool: Some(pool.clone()), ..RunOptions::default() };
+        let mut options = RunOptions::default();
+        options.thread_pool = Some(pool.clone());
         model.run(views, model.output_ids(), Some(options))?;
         Ok(())
     })
