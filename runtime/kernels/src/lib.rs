@@ -1,7 +1,7 @@
 //! CPU microkernels by family and instruction set.
 //!
 //! Generated code calls them through a table of function pointers, so every kernel has one type,
-//! [`KernelFn`]: a pointer to 64-bit words, laid out as the structs of [`args`] say. [`table`] lists
+//! [`KernelFn`]: a pointer to 64-bit words, laid out as the structs of [`args`] say. `table` lists
 //! all kernels; a *contract* (name and version) is what artifacts store, and each contract has one
 //! row per instruction set that serves it, among them always a portable one.
 //!
