@@ -12,6 +12,7 @@ mod pass;
 mod pipeline;
 mod raise;
 mod rules;
+mod split_phases;
 
 pub use lower::{LowerError, lower};
 pub use pass::{Event, Pass, Report, Target};

@@ -1,7 +1,7 @@
 //! The order of the passes, as a plain list.
 
 use crate::pass::{Pass, Report, Target};
-use crate::{canonicalize, clean, fold, layout, legalize, raise, rules};
+use crate::{canonicalize, clean, fold, layout, legalize, raise, rules, split_phases};
 use nnc_ir::{Graph, OpError};
 
 /// Every graph pass in order.
@@ -21,6 +21,7 @@ pub const PIPELINE: &[Pass] = &[
     fold::affine::PASS,
     clean::PASS,
     layout::PASS,
+    split_phases::PASS,
     fold::constants::PASS,
     clean::PASS,
     // Layout brings factors together that stood on both sides of a transpose.
