@@ -58,7 +58,10 @@ pub(crate) struct Emitter<'g> {
     memo: Vec<HashMap<(ValueId, Vec<Dim>), Local>>,
     /// Ranges of loop axes and loaded indices.
     tops: HashMap<u32, Dim>,
-    lanes_open: u32,
+    /// Axes of the open lanes loops, innermost last.
+    lanes: Vec<Dim>,
+    /// Turns of a lanes loop at which a concatenation goes on to its next operand.
+    pub(crate) seams: BTreeSet<i64>,
     /// The anchor's result, where a template has put it.
     anchor: Option<(ValueId, Mem, ElementAt<'g>)>,
 }
@@ -75,7 +78,8 @@ impl<'g> Emitter<'g> {
             cost: Dim::ONE,
             memo: vec![HashMap::new()],
             tops: HashMap::new(),
-            lanes_open: 0,
+            lanes: Vec::new(),
+            seams: BTreeSet::new(),
             anchor: None,
         }
     }
@@ -202,7 +206,9 @@ impl<'g> Emitter<'g> {
         let open = self.kb.begin(turns, extent.clone(), carried);
         self.note_axis(&open.index(), extent);
         self.memo.push(HashMap::new());
-        self.lanes_open += u32::from(turns == Turns::Lanes);
+        if turns == Turns::Lanes {
+            self.lanes.push(open.index());
+        }
         open
     }
 
@@ -214,7 +220,9 @@ impl<'g> Emitter<'g> {
         reduces: &[(ScalarOp, Local, Local)],
     ) -> (Vec<Local>, Vec<Local>) {
         self.memo.pop();
-        self.lanes_open -= u32::from(open.turns() == Turns::Lanes);
+        if open.turns() == Turns::Lanes {
+            self.lanes.pop();
+        }
         self.kb.end(open, next, reduces)
     }
 
@@ -338,25 +346,41 @@ impl<'g> Emitter<'g> {
 
     fn concat(&mut self, node: &Node, idx: &[Dim]) -> Local {
         let axis = node.attrs.index("axis");
+        let i = &idx[axis];
         let mut start = Dim::ZERO;
         let mut result = None;
         for x in &node.inputs {
             let len = self.shape(*x)[axis].clone();
+            let (first, behind) = (start.clone(), start + len.clone());
+            start = behind.clone();
+            if self.never_negative(&(i.clone() - behind))
+                || self.never_negative(&(first.clone() - i.clone() - Dim::ONE))
+            {
+                continue;
+            }
             let mut at = idx.to_vec();
-            at[axis] = clamp(&(idx[axis].clone() - start.clone()), &len);
+            at[axis] = clamp(&(i.clone() - first.clone()), &len);
             let value = self.value(*x, &at);
             result = Some(match result {
                 None => value,
                 Some(before) => {
-                    let i = self.kb.def(DType::I64, Expr::Index(idx[axis].clone()));
-                    let s = self.kb.def(DType::I64, Expr::Index(start.clone()));
+                    self.note_seam(i, &first);
+                    let i = self.kb.def(DType::I64, Expr::Index(i.clone()));
+                    let s = self.kb.def(DType::I64, Expr::Index(first));
                     let from_here = self.kb.op(ScalarOp::Ge, &[i, s]);
                     self.kb.select(from_here, value, before)
                 }
             });
-            start = start + len;
         }
         result.expect("a concat has operands")
+    }
+
+    /// Notes that the operands at `i` change where `i` reaches `border`.
+    fn note_seam(&mut self, i: &Dim, border: &Dim) {
+        let Some(lane) = self.lanes.last().cloned() else { return };
+        if let Some(turn) = (border.clone() - (i.clone() - lane)).as_const() {
+            self.seams.insert(turn);
+        }
     }
 
     fn pad(&mut self, node: &Node, idx: &[Dim]) -> Local {
@@ -464,12 +488,15 @@ pub(crate) fn ints_or_empty<'n>(node: &'n Node, name: &str) -> &'n [i64] {
 impl Emitter<'_> {
     /// True if an index certainly lies in `0 .. extent`.
     pub(crate) fn always_inside(&self, i: &Dim, extent: &Dim) -> bool {
-        let range = |s: &Sym| self.range(s);
-        i.at_least(0, &range) && (extent.clone() - Dim::ONE - i.clone()).at_least(0, &range)
+        self.never_negative(i) && self.never_negative(&(extent.clone() - Dim::ONE - i.clone()))
+    }
+
+    fn never_negative(&self, d: &Dim) -> bool {
+        d.at_least(0, &|s| self.range(s))
     }
 
     /// True inside a lanes loop.
     pub(crate) fn in_lanes(&self) -> bool {
-        self.lanes_open > 0
+        !self.lanes.is_empty()
     }
 }

@@ -103,46 +103,77 @@ fn packed(graph: &Graph, group: &Group, name: &str) -> Lowered {
     finish(e)
 }
 
+/// Least average number of turns of the parts of a loop.
+const MIN_PART: i64 = 8;
 /// Elements of one grid point along a long innermost axis.
 const CHUNK: i64 = 4096;
 
-/// A kernel over the root's axes, joined to runs of the given lengths (outermost first).
+/// A kernel over the root's axes, joined to runs of the given lengths (outermost first). Where operands
+/// are concatenated along the lanes, each has a loop of its own.
 fn mapped(graph: &Graph, group: &Group, name: &str, runs: &[usize]) -> Lowered {
+    let (whole, seams) = in_parts(graph, group, name, runs, &BTreeSet::new());
+    // A loop of few turns is slower than a select.
+    let turns = seams.last().map_or(0, |last| *last) / MIN_PART;
+    if seams.is_empty() || turns < seams.len() as i64 {
+        return whole;
+    }
+    in_parts(graph, group, name, runs, &seams).0
+}
+
+/// The kernel with the lanes loop cut at `seams`, and the seams that it found.
+fn in_parts(
+    graph: &Graph,
+    group: &Group,
+    name: &str,
+    runs: &[usize],
+    seams: &BTreeSet<i64>,
+) -> (Lowered, BTreeSet<i64>) {
     let mut e = Emitter::new(graph, name, &group.inside);
     let shape = e.shape(group.root);
     let out = e.buffer(group.dest.value, Access::Write);
     let dest = DestLayout::new(graph, &group.dest);
+    let store = |e: &mut Emitter, idx: &[Dim]| {
+        let value = e.value(group.root, idx);
+        let value = e.kb.cast(value, arithmetic_type(e.dtype(group.dest.value)));
+        let place = e.simplify(&dest.at(idx));
+        e.kb.store(out, place, value);
+    };
     let anchor = group.anchor.map(|n| graph.node(n));
     let inner_reduce = anchor.is_some_and(|n| window::reduces_last_axis(&e, n));
+    let (inner, outer) = runs.split_last().map_or((0, runs), |(last, rest)| (*last, rest));
     let mut idx = Vec::new();
-    let mut at = 0;
-    let mut lanes = None;
-    for (i, run) in runs.iter().enumerate() {
-        let part = &shape[at..at + run];
-        let extent = Dim::product(part);
-        at += run;
-        let innermost = i + 1 == runs.len();
-        let axis = if !innermost || inner_reduce {
-            e.grid(extent)
-        } else {
-            let (first, len) = gemm::block_axis(&mut e, &extent, gemm::BlockSize(CHUNK));
-            let open = e.begin(Turns::Lanes, len, &[]);
-            let axis = first + open.index();
-            lanes = Some(open);
-            axis
-        };
+    for run in outer {
+        let part = &shape[idx.len()..idx.len() + run];
+        let axis = e.grid(Dim::product(part));
         idx.extend(unravel(part, &axis));
     }
-    let value = e.value(group.root, &idx);
-    let value = e.kb.cast(value, arithmetic_type(e.dtype(group.dest.value)));
-    let place = e.simplify(&dest.at(&idx));
-    e.kb.store(out, place, value);
-    if let Some(open) = lanes {
-        e.end(open, &[], &[]);
+    let part = &shape[shape.len() - inner..];
+    let extent = Dim::product(part);
+    if runs.is_empty() {
+        store(&mut e, &[]);
+    } else if inner_reduce {
+        let axis = e.grid(extent.clone());
+        store(&mut e, &[idx, unravel(part, &axis)].concat());
+    } else {
+        let (first, len) = gemm::block_axis(&mut e, &extent, gemm::BlockSize(CHUNK));
+        for (from, len) in cut(&len, seams) {
+            let open = e.begin(Turns::Lanes, len, &[]);
+            let axis = first.clone() + from + open.index();
+            store(&mut e, &[idx.clone(), unravel(part, &axis)].concat());
+            e.end(open, &[], &[]);
+        }
     }
-    let inner = runs.last().map_or(Dim::ONE, |r| Dim::product(&shape[shape.len() - r..]));
-    e.cost = if inner_reduce { Dim::ONE } else { inner.min_with(&Dim::int(CHUNK)) } * weight(graph, group);
-    finish(e)
+    e.cost = if inner_reduce { Dim::ONE } else { extent.min_with(&Dim::int(CHUNK)) } * weight(graph, group);
+    let seams = std::mem::take(&mut e.seams);
+    (finish(e), seams)
+}
+
+/// Parts of a loop between seams: first turn and number of turns.
+fn cut(len: &Dim, seams: &BTreeSet<i64>) -> Vec<(Dim, Dim)> {
+    let Some(end) = len.as_const() else { return vec![(Dim::ZERO, len.clone())] };
+    let inner = seams.iter().copied().filter(|s| (1..end).contains(s));
+    let borders: Vec<i64> = std::iter::once(0).chain(inner).chain([end]).collect();
+    borders.windows(2).map(|w| (Dim::int(w[0]), Dim::int(w[1] - w[0]))).collect()
 }
 
 /// Nanoseconds an element, roughly: one a node and what the anchor loops over.
