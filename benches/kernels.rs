@@ -61,6 +61,7 @@ fn gemm(c: &mut Criterion, kernel: &Kernel, (m, n, k): (usize, usize, usize)) {
         ld_residual: 0,
         lo: 0,
         hi: 0,
+        zeros: core::ptr::null(),
     };
     measure(c, kernel, &format!("{m}x{n}x{k}"), 2 * m * n * k, &args);
 }

@@ -110,6 +110,7 @@ fn gemm(kernel: &Kernel, (m, n, taps, kc): (usize, usize, usize, usize), peak: f
         ld_residual: 0,
         lo: 0,
         hi: 0,
+        zeros: std::ptr::null(),
     };
     let seconds = seconds(kernel, &args);
     let rate = 2.0 * (m * n * k) as f64 / seconds / 1e9;

@@ -70,6 +70,9 @@ pub struct GemmArgs {
     pub lo: u64,
     /// Slot 18: upper bound, a float word.
     pub hi: u64,
+    /// Slot 19: null, or the buffer of zeros that pointers in the padding lead to, B being finite:
+    /// taps at which all rows of a tile lead there are left out.
+    pub zeros: *const f32,
 }
 
 /// Flag of `i8_gemm`: A holds i8, not u8.

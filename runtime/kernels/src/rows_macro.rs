@@ -6,13 +6,19 @@
 /// `extern "C"` function a row, compiled for the features, whose body is a function of the contract's
 /// argument struct, and `ROWS`.
 macro_rules! kernel_rows {
+    (@version v1) => {
+        1
+    };
+    (@version v2) => {
+        2
+    };
     ($isa:ident; $($rows:tt)*) => {
         kernel_rows! { @ $isa [inline(never)]; $($rows)* }
     };
     ($isa:ident, $features:literal; $($rows:tt)*) => {
         kernel_rows! { @ $isa [target_feature(enable = $features)]; $($rows)* }
     };
-    (@ $isa:ident $attribute:tt; $($name:ident: $contract:literal v1 $tile:expr => $body:expr;)*) => {
+    (@ $isa:ident $attribute:tt; $($name:ident: $contract:literal $version:ident $tile:expr => $body:expr;)*) => {
         $(
             #$attribute
             unsafe extern "C" fn $name(args: *const u64) {
@@ -25,7 +31,7 @@ macro_rules! kernel_rows {
         pub(super) const ROWS: &[$crate::Kernel] = &[$(
             $crate::Kernel {
                 contract: $contract,
-                version: 1,
+                version: kernel_rows!(@version $version),
                 name: stringify!($name),
                 isa: $crate::Isa::$isa,
                 func: $name,

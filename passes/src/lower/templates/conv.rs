@@ -11,7 +11,7 @@ use crate::lower::emit::Emitter;
 use crate::lower::index::unravel;
 use nnc_ir::plan::{Packing, PanelAxis};
 use nnc_ir::tile::{Access, Arg, Mem, Turns};
-use nnc_ir::{DType, Dim, Graph, Node};
+use nnc_ir::{DType, Dim, Graph, Node, ValueId};
 
 /// Version of the depthwise kernel's arguments that is written here.
 const DEPTHWISE: (&str, u32) = ("f32_dwconv", 1);
@@ -139,6 +139,7 @@ fn dense(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
         columns: columns.bound(&o),
         index: Box::new(move |m, n| [unravel(&outer, m), vec![n.clone()]].concat()),
     };
+    let operands = epilogue::Operands { words: operands, zeros: Arg::Null };
     epilogue::call_and_finish(e, group, node.outputs[0], Some(node.inputs[2]), block, operands);
 }
 
@@ -162,6 +163,7 @@ fn indirect(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let block_rows = rows.bound(&m);
     // One run of channels a pixel, pixels of a single row: they are evenly spaced, no table is needed.
     let even = run && (0..last).all(|i| s.out[1 + i].is(1) && s.x[1 + i].is(1) && s.low[i].is(0));
+    let mut zeros = Arg::Null;
     let rows_words = if even {
         let step = Dim::int(s.strides[last] * s.w[1]);
         let x = e.buffer(node.inputs[0], Access::Read);
@@ -171,6 +173,9 @@ fn indirect(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
         let table = e.kb.scratch(DType::U64, Dim::int(n_taps) * block_rows.clone());
         let form = Table { table, taps: &taps, rows: &block_rows, kc: &kc };
         fill_table(e, node, s, &form, (&image, &g, &m0, &m_len));
+        if !unpadded(node) && finite(e.graph, node.inputs[1]) {
+            zeros = Arg::Ptr(form.zeros(e), Dim::ZERO);
+        }
         [Arg::Ptr(table, Dim::ZERO), Arg::Int(block_rows.clone()), Arg::Null, Arg::Int(Dim::ZERO)]
     };
     let b = panels(e, node, s);
@@ -178,7 +183,7 @@ fn indirect(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let per_group = panel.clone() * o.ceil_div(&Dim::int(PANEL));
     let at = g.clone() * per_group + n0.floor_div(&Dim::int(PANEL)) * panel.clone();
     let tail = [Arg::Int(Dim::int(n_taps)), Arg::Int(kc), Arg::Ptr(b, at), Arg::Int(panel)];
-    let operands = rows_words.into_iter().chain(tail).collect();
+    let operands = epilogue::Operands { words: rows_words.into_iter().chain(tail).collect(), zeros };
     let spatial: Vec<Dim> = s.out[1..=s.n].to_vec();
     // Columns count from the first channel of the group.
     let first = g * o.clone();
@@ -199,6 +204,20 @@ struct Table<'t> {
     taps: &'t [i64],
     rows: &'t Dim,
     kc: &'t Dim,
+}
+
+impl Table<'_> {
+    /// What the pixels of the padding hold.
+    fn zeros(&self, e: &mut Emitter) -> Mem {
+        e.constant(Constant::Zeros { dtype: DType::F32, len: self.kc.clone() })
+    }
+}
+
+/// A product of a weight with zero is zero.
+fn finite(graph: &Graph, weights: ValueId) -> bool {
+    let tensor =
+        graph.constant(weights).and_then(|t| t.elems::<f32>().ok().map(|w| w.iter().all(|x| x.is_finite())));
+    tensor.unwrap_or(false)
 }
 
 /// Writes the address of the first channel of every pixel and tap; taps in the padding point to zeros.
@@ -245,7 +264,7 @@ fn fill_table(
     match checks.into_iter().reduce(|a, b| e.kb.op(nnc_ir::ScalarOp::And, &[a, b])) {
         None => e.kb.store_ptr(t.table, slot, x, element),
         Some(inside) => {
-            let zeros = e.constant(Constant::Zeros { dtype: DType::F32, len: t.kc.clone() });
+            let zeros = t.zeros(e);
             e.kb.begin_if();
             e.kb.store_ptr(t.table, slot.clone(), x, element);
             e.kb.end_if(inside);

@@ -151,16 +151,24 @@ pub(crate) struct Call {
     pub(crate) clamp: (f32, f32),
 }
 
-/// Calls `f32_gemm` for a block and does the rest of the group's code on it. `operands` are the
-/// argument words from the pointer table to the panel stride.
+/// The operands of a call of `f32_gemm`.
+pub(crate) struct Operands {
+    /// The argument words from the pointer table to the panel stride.
+    pub(crate) words: Vec<Arg>,
+    /// Where pointers in the padding lead, if products there may be left out.
+    pub(crate) zeros: Arg,
+}
+
+/// Calls `f32_gemm` for a block and does the rest of the group's code on it.
 pub(crate) fn call_and_finish(
     e: &mut Emitter,
     group: &Group,
     anchor: ValueId,
     bias: Option<ValueId>,
     block: Block,
-    operands: Vec<Arg>,
+    operands: Operands,
 ) {
+    let Operands { words: operands, zeros } = operands;
     let k = match (&operands[4], &operands[5]) {
         (Arg::Int(taps), Arg::Int(kc)) => taps.clone() * kc.clone(),
         _ => Dim::ONE,
@@ -177,6 +185,7 @@ pub(crate) fn call_and_finish(
             args.extend(operands);
             args.extend([Arg::Int(Dim::int(flags)), c.bias.clone(), Arg::Null, c.residual.clone()]);
             args.extend([Arg::Int(c.residual_stride.clone()), Arg::F32(c.clamp.0), Arg::F32(c.clamp.1)]);
+            args.push(zeros.clone());
             e.kb.call(GEMM.0, GEMM.1, args);
         }
     });

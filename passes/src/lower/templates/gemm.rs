@@ -17,7 +17,7 @@ use nnc_ir::{DType, Dim, Graph, Node, Sym};
 use nnc_tensor::Range;
 
 /// Version of the kernel's arguments that is written here.
-pub(crate) const GEMM: (&str, u32) = ("f32_gemm", 1);
+pub(crate) const GEMM: (&str, u32) = ("f32_gemm", 2);
 /// Version of the packing kernel's arguments that is written here.
 pub(crate) const PACK: (&str, u32) = ("f32_pack_b", 1);
 
@@ -225,7 +225,8 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
         Arg::Ptr(b, b_at),
         Arg::Int(panel),
     ];
-    epilogue::call_and_finish(e, group, node.outputs[0], None, block, a_args);
+    let operands = epilogue::Operands { words: a_args, zeros: Arg::Null };
+    epilogue::call_and_finish(e, group, node.outputs[0], None, block, operands);
 }
 
 impl Plan {

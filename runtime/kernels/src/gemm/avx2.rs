@@ -28,5 +28,5 @@ const SHAPES: &[Shape<GemmArgs>] = &[
 ];
 
 kernel_rows! { Avx2, "avx2,fma,f16c";
-    f32_gemm_6x16_avx2: "f32_gemm" v1 (6, 16) => |args| multiply(args, SHAPES);
+    f32_gemm_6x16_avx2: "f32_gemm" v2 (6, 16) => |args| multiply(args, SHAPES);
 }

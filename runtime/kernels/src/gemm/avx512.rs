@@ -49,5 +49,5 @@ const SHAPES: &[Shape<GemmArgs>] = &[
 ];
 
 kernel_rows! { Avx512, "avx512f,avx512bw,avx512vl,avx512dq";
-    f32_gemm_6x64_avx512: "f32_gemm" v1 (6, 64) => |args| multiply(args, SHAPES);
+    f32_gemm_6x64_avx512: "f32_gemm" v2 (6, 64) => |args| multiply(args, SHAPES);
 }

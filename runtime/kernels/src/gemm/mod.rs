@@ -1,6 +1,6 @@
 //! Matrix product with packed B and a fused epilogue.
 //!
-//! `f32_gemm` v1, [`GemmArgs`](crate::args::GemmArgs): for every row r < m and column j < n
+//! `f32_gemm` v2, [`GemmArgs`](crate::args::GemmArgs): for every row r < m and column j < n
 //!
 //! ```text
 //! s       = (ACCUM ? C[r][j] : 0) + Σ_{t < taps} Σ_{k < kc} A_t[r][k] · B[t * kc + k][j]
@@ -9,7 +9,7 @@
 //!
 //! where each part of the epilogue happens only if its flag is set. A's rows are `a + r * lda`, or one
 //! pointer per row and tap: a convolution points at the input pixels, and at a buffer of zeros for
-//! padding, and needs no im2col buffer. B is packed in panels of 16 columns, padded with zeros; all
+//! padding, and needs no im2col buffer; told which buffer that is, it leaves out what certainly adds zeros. B is packed in panels of 16 columns, padded with zeros; all
 //! else is read and written only within its size. NaN and infinities propagate as in the formula, but
 //! the order of the sum is the kernel's own: in order of k, but in four interleaved parts where m = 1. Nothing else may overlap C; the residual may be C itself.
 

@@ -14,5 +14,5 @@ unsafe fn tile<const MR: usize, const NP: usize>(tile: &Tile) {
 const SHAPES: &[Shape<GemmArgs>] = &[Shape { panels: 1, tiles: &[tile::<1, 1>, tile::<2, 1>, tile::<3, 1>] }];
 
 kernel_rows! { Portable;
-    f32_gemm_3x16_portable: "f32_gemm" v1 (3, 16) => |args| multiply(args, SHAPES);
+    f32_gemm_3x16_portable: "f32_gemm" v2 (3, 16) => |args| multiply(args, SHAPES);
 }

@@ -20,6 +20,9 @@ pub(super) unsafe fn run_row<V: F32x16, const NP: usize>(tile: &Tile) {
     for tap in 0..tile.args.taps.max(0) as usize {
         // SAFETY: the tile has one row of kc elements a tap.
         let row = unsafe { tile.rows::<1>(tap) };
+        if tile.in_padding(&row) {
+            continue;
+        }
         let panels = tile.panels::<NP>(tap * kc);
         let mut k = 0;
         while k + PARTS <= kc {

@@ -42,6 +42,12 @@ impl Tile<'_> {
         core::array::from_fn(|r| unsafe { *table.add(r) })
     }
 
+    /// All rows lie in the padding.
+    #[inline(always)]
+    pub(super) fn in_padding(&self, rows: &[*const f32]) -> bool {
+        rows.iter().all(|row| *row == self.args.zeros)
+    }
+
     /// Element of C in the `r`th row and the first column of the `p`th panel.
     #[inline(always)]
     fn c(&self, r: usize, p: usize) -> *mut f32 {
@@ -84,6 +90,9 @@ pub(super) unsafe fn run<V: F32x16, const MR: usize, const NP: usize>(tile: &Til
     for tap in 0..tile.args.taps.max(0) as usize {
         // SAFETY: the tile has MR rows of kc elements a tap.
         let rows = unsafe { tile.rows::<MR>(tap) };
+        if tile.in_padding(&rows) {
+            continue;
+        }
         let panels = tile.panels::<NP>(tap * kc);
         for k in 0..kc {
             // SAFETY: k < kc.

@@ -73,6 +73,7 @@ fn check(kernel: &Kernel, case: Case) {
             ld_residual: ldc as i64,
             lo: f32_word(-0.5),
             hi: f32_word(0.75),
+            zeros: core::ptr::null(),
         },
     );
     let got = c.get();
@@ -194,6 +195,25 @@ fn residual_may_be_the_output() {
     }
 }
 
+#[test]
+fn taps_in_the_padding_are_left_out() {
+    for kernel in rows_of("f32_gemm") {
+        let (a, b) = ([1.0, 2.0, 3.0, 4.0], Guarded::new(&[2.0f32; 48]));
+        // What is left out is not read: the buffer may hold anything.
+        let padding = [f32::NAN];
+        for (m, outside) in [(4, 1), (1, 0), (1, 2)] {
+            let c = Guarded::new(&[0.0f32; 4]);
+            let rows: Vec<*const f32> = (0..3 * m)
+                .map(|at| if at / m == outside { padding.as_ptr() } else { a.as_ptr().wrapping_add(at % m) })
+                .collect();
+            let mut args = GemmArgs { m: m as i64, taps: 3, b_panel_stride: 48, ..product(&a, &b, &c) };
+            (args.rows, args.rows_stride, args.zeros) = (rows.as_ptr(), m as i64, padding.as_ptr());
+            call(kernel, &args);
+            assert_eq!(c.get()[..m], [4.0, 8.0, 12.0, 16.0][..m], "{}", kernel.name);
+        }
+    }
+}
+
 /// A 4×1 product with one inner element.
 fn product(a: &[f32; 4], b: &Guarded<f32>, c: &Guarded<f32>) -> GemmArgs {
     GemmArgs {
@@ -216,5 +236,6 @@ fn product(a: &[f32; 4], b: &Guarded<f32>, c: &Guarded<f32>) -> GemmArgs {
         ld_residual: 0,
         lo: 0,
         hi: 0,
+        zeros: core::ptr::null(),
     }
 }
