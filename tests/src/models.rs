@@ -67,9 +67,9 @@ macro_rules! trained {
 }
 
 trained! {
-    // The expected outputs carry no more digits: the interpreter, which sums in f64, is 2.8e-4 from them,
-    // and ONNX Runtime with its optimisations differs from itself without by 1.2e-3.
-    basic_pitch "basic-pitch" 1e-3;
+    // The expected outputs carry no more digits: they are 2.7e-4 from the network computed in f64, ours
+    // 2.5e-4, ONNX Runtime with its optimizations 5.2e-4.
+    basic_pitch "basic-pitch" 5e-4;
     fastestdet "fastestdet" 1e-4;
     g1_walk_policy "g1-walk-policy" 1e-4;
     gtcrn_stream "gtcrn-stream" 1e-4;

@@ -175,7 +175,7 @@ pub(crate) fn call_and_finish(
     };
     e.cost = cost(&block.rows, &block.columns, &k);
     let fixed = peel(e.graph, group, anchor, bias, &block, true);
-    let parts = parts(&operands);
+    let parts = parts(&operands, &block.columns);
     let last = parts.len() - 1;
     finish(e, group, fixed, block, parts.len() > 1, |e, c| {
         for (i, operands) in parts.into_iter().enumerate() {
@@ -192,17 +192,21 @@ pub(crate) fn call_and_finish(
 }
 
 /// Products summed in one go. Longer sums are cut: the rounding error of a sum grows with its length.
-const RUN: i64 = 512;
+const RUN: i64 = 256;
+/// The same for results of one panel of columns, whose few sums are quickly stored and loaded.
+const NARROW_RUN: i64 = 64;
 
 /// The operand words of one call for each part of the sum.
-fn parts(operands: &[Arg]) -> Vec<Vec<Arg>> {
+fn parts(operands: &[Arg], columns: &Dim) -> Vec<Vec<Arg>> {
+    let narrow = columns.as_const().is_some_and(|n| n <= super::PANEL);
+    let run = if narrow { NARROW_RUN } else { RUN };
     let whole = || vec![operands.to_vec()];
     let [table, Arg::Int(stride), a, _, Arg::Int(taps), Arg::Int(kc), Arg::Ptr(b, b_at), _] = operands else {
         return whole();
     };
     let (Some(n_taps), Some(k)) = (taps.as_const(), kc.as_const()) else { return whole() };
     let (total, unit) = if n_taps > 1 { (n_taps, k) } else { (k, 1) };
-    let n_parts = ((n_taps * k + RUN - 1) / RUN).min(total);
+    let n_parts = ((n_taps * k + run - 1) / run).min(total);
     if n_parts <= 1 || (n_taps == 1 && matches!(table, Arg::Ptr(..))) {
         return whole();
     }
