@@ -47,7 +47,16 @@ pub(crate) fn read_data(folder: &Path, session: &Session) -> Result<DataSet, Fai
 }
 
 fn read_values(folder: &Path, what: &str, ports: &[Port]) -> Result<Vec<Value>, Failure> {
-    let read = |(k, port)| read_value(&folder.join(format!("{what}_{k}.pb")), proto_kind(port));
+    let read = |(k, port): (usize, &Port)| {
+        let path = folder.join(format!("{what}_{k}.pb"));
+        let value = read_value(&path, proto_kind(port))?;
+        // Many programs write a sequence of maps as a table; as a sequence that has no elements.
+        let maps = port.container.as_deref().is_some_and(|c| c.starts_with("seq(map"));
+        if maps && value == Value::Sequence(Vec::new()) {
+            return Ok(read_value(&path, ProtoKind::Tensor).unwrap_or(value));
+        }
+        Ok(value)
+    };
     ports.iter().enumerate().map(read).collect()
 }
 

@@ -74,6 +74,9 @@ pub(crate) fn compare(found: &Value, expected: &Value, tolerance: Tolerance) -> 
             }
             all
         }
+        (Value::Sequence(f), Value::Tensor(e)) if table(f).is_some() => {
+            compare_tensors(&table(f).expect("checked above"), e, tolerance)
+        }
         (Value::Optional(None), Value::Optional(None)) => Difference::default(),
         (Value::Optional(Some(f)), Value::Optional(Some(e))) => compare(f, e, tolerance),
         (Value::Map(f), Value::Map(e)) if f.len() == e.len() => {
@@ -88,6 +91,21 @@ pub(crate) fn compare(found: &Value, expected: &Value, tolerance: Tolerance) -> 
         }
         _ => Difference::wrong(format!("expected {}, found {}", describe(expected), describe(found))),
     }
+}
+
+/// Maps of floats with the same keys as a table: a row a map, columns in the order of the keys.
+fn table(maps: &[Value]) -> Option<Tensor> {
+    let mut elements = Vec::new();
+    for map in maps {
+        let Value::Map(entries) = map else { return None };
+        let mut sorted: Vec<_> = entries.iter().collect();
+        sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (_, value) in sorted {
+            elements.extend_from_slice(&value.tensor()?.elems::<f32>().ok()?);
+        }
+    }
+    let columns = elements.len().checked_div(maps.len())?;
+    Tensor::from_slice(&[maps.len(), columns], &elements).ok()
 }
 
 /// Kind and size of a value.
