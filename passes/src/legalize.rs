@@ -22,6 +22,9 @@ fn run(graph: &Graph, _: &Target, report: &mut Report) -> Result<Graph, OpError>
             if let Some(values) = absorbed(rw, node)? {
                 return Ok(Outcome::Applied(values));
             }
+            if let Some(values) = heads_last(rw, node)? {
+                return Ok(Outcome::Applied(values));
+            }
             if let Some(values) = widened(rw, node)? {
                 return Ok(Outcome::Applied(values));
             }
@@ -51,11 +54,22 @@ fn absorbed(rw: &mut Rewriter, node: &NodeView) -> Result<Option<Vec<ValueId>>, 
     Ok(Some(rw.b.add("contract", attrs, &inputs)?))
 }
 
+/// An attention writes its heads innermost as readily as outermost.
+fn heads_last(rw: &mut Rewriter, node: &NodeView) -> Result<Option<Vec<ValueId>>, OpError> {
+    if !node.is("transpose") || node.attrs.indices("perm") != [0, 2, 1, 3] {
+        return Ok(None);
+    }
+    let Some(attention) = rw.sole(node.inputs[0], "attention") else { return Ok(None) };
+    let (mut attrs, inputs) = (attention.attrs.clone(), attention.inputs.clone());
+    attrs.set("heads_last", nnc_ir::Attr::Int((!attrs.flag("heads_last")).into()));
+    Ok(Some(rw.b.add("attention", attrs, &inputs)?))
+}
+
 /// Products and recurrent layers in f16 or bf16 are computed in f32 and rounded once.
 fn widened(rw: &mut Rewriter, node: &NodeView) -> Result<Option<Vec<ValueId>>, OpError> {
     if !matches!(
         node.old.op.name,
-        "contract" | "conv" | "conv_transpose" | "recurrent" | "softmax" | "layer_norm"
+        "attention" | "contract" | "conv" | "conv_transpose" | "recurrent" | "softmax" | "layer_norm"
     ) {
         return Ok(None);
     }
@@ -83,6 +97,7 @@ fn decomposed(rw: &mut Rewriter, node: &NodeView) -> Result<Outcome, OpError> {
         "softmax" | "layer_norm" => {
             templates::rows::fits(rw.b.graph, node.old.op.name, node.attrs, node.inputs[0])
         }
+        "attention" => templates::attention::plan(rw.b.graph, node.attrs, &node.inputs).is_some(),
         _ => false,
     };
     if kept {

@@ -102,6 +102,23 @@ fn convolutions() {
     }
 }
 
+/// A single row under a kernel of three, all but one of whose taps lie in the padding.
+#[test]
+fn a_single_row_padded_at_its_end() {
+    let dims = [2, 4, 1, 9].map(Dim::int);
+    let g = graph(&dims, |b, x| {
+        let w = b.constant(ramp(&[5, 4, 3, 1]));
+        let bias = b.constant(ramp(&[5]));
+        let pads = |h: i64| Attr::Dims(vec![Dim::int(h), Dim::ZERO]);
+        let attrs = attrs! {
+            channels_last: Attr::Int(0), dilations: Attr::Ints(vec![1, 1]), groups: Attr::Int(1),
+            pads_high: pads(2), pads_low: pads(0), strides: Attr::Ints(vec![1, 1])
+        };
+        b.one("conv", attrs, &[x, w, bias])
+    });
+    check(&g, &[2, 4, 1, 9]);
+}
+
 #[test]
 fn symbolic_images() {
     let g = graph(&[Dim::named("n"), Dim::int(4), Dim::named("h"), Dim::named("w")], |b, x| {

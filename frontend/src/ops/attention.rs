@@ -238,7 +238,7 @@ fn whole(cx: &mut Cx, qkv: [ValueId; 3], steps: &Steps) -> Lowered<ValueId> {
     let to = cx.dtype(v);
     let (v, mask) = (cx.cast(v, dtype)?, cx.cast(mask, dtype)?);
     let attrs = attrs! {
-        scale: Attr::Float(steps.scale), causal: Attr::Int(0), past: Attr::Dims(vec![Dim::ZERO]),
+        scale: Attr::Float(steps.scale), causal: Attr::Int(0), heads_last: Attr::Int(0), past: Attr::Dims(vec![Dim::ZERO]),
         softcap: Attr::Float(steps.softcap)
     };
     let y = cx.one("attention", attrs, &[q, k, v, mask])?;

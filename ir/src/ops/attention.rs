@@ -11,8 +11,15 @@ pub(super) const ROWS: &[OpRow] = &[ATTENTION];
 const ATTENTION: OpRow = OpRow {
     name: "attention",
     doc: "softmax(scale·q·kᵀ, softcapped, + mask)·v; q [B, H, Sq, D], k [B, Hkv, Sk, D], v [B, Hkv, Sk, Dv], mask \
-          [B|1, H|1, Sq|1, Sk]; causal: query i sees key j iff j ≤ i + past; a row that sees nothing gives 0",
-    attrs: &[spec::int("causal"), spec::dims("past"), spec::float("scale"), spec::float("softcap")],
+          [B|1, H|1, Sq|1, Sk]; causal: query i sees key j iff j ≤ i + past; a row that sees nothing gives 0; y \
+          [B, H, Sq, Dv], heads_last: [B, Sq, H, Dv]",
+    attrs: &[
+        spec::int("causal"),
+        spec::int("heads_last"),
+        spec::dims("past"),
+        spec::float("scale"),
+        spec::float("softcap"),
+    ],
     effects: Effects::Pure,
     infer: infer_attention,
     content: None,
@@ -26,6 +33,7 @@ fn infer_attention(cx: &mut InferCx) -> Result<Vec<Type>, OpError> {
     let q = cx.floats(0, "queries")?;
     let (k, v, mask) = (cx.tensor(1)?, cx.tensor(2)?, cx.floats(3, "the mask")?);
     cx.flag("causal")?;
+    let heads_last = cx.flag("heads_last")?;
     cx.dims("past", 1)?;
     for (name, t) in [("queries", q), ("keys", k), ("values", v), ("the mask", mask)] {
         if t.rank() != 4 {
@@ -47,10 +55,11 @@ fn infer_attention(cx: &mut InferCx) -> Result<Vec<Type>, OpError> {
             "the mask must have shape {wanted:?} (1 in the first three where it is the same), found {mask}"
         );
     }
-    Ok(vec![Type::tensor(
-        q.dtype,
-        vec![q.shape[0].clone(), q.shape[1].clone(), q.shape[2].clone(), v.shape[3].clone()],
-    )])
+    let mut shape = vec![q.shape[0].clone(), q.shape[1].clone(), q.shape[2].clone(), v.shape[3].clone()];
+    if heads_last {
+        shape.swap(1, 2);
+    }
+    Ok(vec![Type::tensor(q.dtype, shape)])
 }
 
 fn eval_attention(cx: &EvalCx) -> Result<Vec<Value>, OpError> {
@@ -88,7 +97,9 @@ fn eval_attention(cx: &EvalCx) -> Result<Vec<Value>, OpError> {
         }
         matmul(&scores, &value[from * keys * dv..], &mut y[at * rows * dv..], rows, keys, dv);
     }
-    Ok(vec![Tensor::from_f64s(q.dtype(), &[batch, heads, rows, dv], &y)?.into()])
+    let y = Tensor::from_f64s(q.dtype(), &[batch, heads, rows, dv], &y)?;
+    let y = if cx.attrs.flag("heads_last") { movers::transpose(&y, &[0, 2, 1, 3])? } else { y };
+    Ok(vec![y.into()])
 }
 
 fn softmax_or_zero(row: &mut [f64]) {
@@ -135,7 +146,8 @@ fn decompose_attention(b: &mut Builder, attrs: &Attrs, inputs: &[ValueId]) -> Re
     } else {
         b.contract("bhij", "bhjd", "bhid", weights, v)?
     };
-    Ok(vec![b.reshape(y, &[qs[0].clone(), qs[1].clone(), qs[2].clone(), dv])?])
+    let y = b.reshape(y, &[qs[0].clone(), qs[1].clone(), qs[2].clone(), dv])?;
+    Ok(vec![if attrs.flag("heads_last") { b.transpose(y, &[0, 2, 1, 3])? } else { y }])
 }
 
 fn hide_future(b: &mut Builder, scores: ValueId, past: &Dim) -> Result<ValueId, OpError> {

@@ -17,6 +17,8 @@ pub(crate) fn in_memory(graph: &Graph, node: &Node) -> Vec<ValueId> {
     match node.op.name {
         "contract" => templates::gemm::plan(graph, node)
             .map_or_else(|| node.inputs.clone(), |p| vec![p.a.base, p.b.base]),
+        "attention" => templates::attention::plan(graph, &node.attrs, &node.inputs)
+            .map_or_else(|| node.inputs.clone(), |p| p.bases()),
         _ => node.inputs.clone(),
     }
 }

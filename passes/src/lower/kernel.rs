@@ -2,7 +2,7 @@
 
 use super::emit::{Emitter, Source};
 use super::index::unravel;
-use super::templates::{conv, epilogue::DestLayout, gemm, recurrent, rows, scan, scatter};
+use super::templates::{attention, conv, epilogue::DestLayout, gemm, recurrent, rows, scan, scatter};
 use super::window;
 use crate::fuse::Group;
 use nnc_ir::tile::{Access, Kernel, Stmt, Turns, arithmetic_type};
@@ -227,6 +227,7 @@ pub(crate) fn template(graph: &Graph, node: &Node, inside: &BTreeSet<ValueId>) -
         "softmax" | "layer_norm" if rows::fits(graph, node.op.name, &node.attrs, node.inputs[0]) => {
             rows::emit(&mut e, node)
         }
+        "attention" => attention::emit(&mut e, node)?,
         "cumulative" => scan::emit(&mut e, node),
         "recurrent" => return recurrent::kernels(graph, node, inside),
         "scatter_elements" | "scatter_nd" => {

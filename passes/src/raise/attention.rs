@@ -364,7 +364,7 @@ fn build(rw: &mut Rewriter, node: &NodeView, f: &Found) -> Result<Outcome, OpErr
         return Ok(Outcome::Blocked("the product is of another type than the queries"));
     }
     let attrs = attrs! {
-        scale: Attr::Float(f.scores.scale), causal: Attr::Int(0), past: Attr::Dims(vec![Dim::ZERO]),
+        scale: Attr::Float(f.scores.scale), causal: Attr::Int(0), heads_last: Attr::Int(0), past: Attr::Dims(vec![Dim::ZERO]),
         softcap: Attr::Float(f.scores.softcap)
     };
     let y = rw.b.one("attention", attrs, &[q, k, v, mask])?;

@@ -283,7 +283,7 @@ pub struct SoftmaxArgs {
     pub dst_row_stride: i64,
     /// Slot 5: elements from input row to input row.
     pub src_row_stride: i64,
-    /// Slot 6: 0 softmax, 1 log-softmax.
+    /// Slot 6: 0 softmax, 1 log-softmax, 2 softmax that makes zeros of a row of −∞.
     pub mode: i64,
     /// Slot 7: factor of the input, a float word.
     pub scale: u64,

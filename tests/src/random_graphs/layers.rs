@@ -40,6 +40,7 @@ pub(super) fn attention(g: &mut Gen) -> Result<(), OpError> {
     let bound = Bound { mag: v.bound.mag, err, finite: true }.rounded(dtype, n_keys);
     let attrs = attrs! {
         scale: Attr::Float(scale), softcap: Attr::Float(softcap), causal: Attr::Int(g.rng.range(0, 1)),
+        heads_last: Attr::Int(g.rng.range(0, 1)),
         past: Attr::Dims(vec![Dim::int(past)])
     };
     let y = composite(g, "attention", "raise attention", attrs, &[&q, &k, &v, &mask], bound)?;

@@ -8,7 +8,7 @@ fn attention_matches() {
     check(vec![
         case(
             "attention",
-            attrs! { scale: Attr::Float(0.5), causal: Attr::Int(0), past: dims(&[0]), softcap: Attr::Float(0.0) },
+            attrs! { scale: Attr::Float(0.5), causal: Attr::Int(0), heads_last: Attr::Int(0), past: dims(&[0]), softcap: Attr::Float(0.0) },
             vec![
                 f(&[2, 2, 3, 4], 0),
                 f(&[2, 2, 5, 4], 1),
@@ -48,7 +48,7 @@ fn attention_matches() {
         ),
         case(
             "attention",
-            attrs! { scale: Attr::Float(0.7), causal: Attr::Int(1), past: dims(&[2]), softcap: Attr::Float(1.5) },
+            attrs! { scale: Attr::Float(0.7), causal: Attr::Int(1), heads_last: Attr::Int(0), past: dims(&[2]), softcap: Attr::Float(1.5) },
             vec![f(&[1, 4, 3, 3], 0), f(&[1, 2, 5, 3], 1), f(&[1, 2, 5, 2], 2), f(&[1, 1, 3, 5], 3)],
             vec![n(
                 DType::F32,
@@ -63,7 +63,22 @@ fn attention_matches() {
         ),
         case(
             "attention",
-            attrs! { scale: Attr::Float(1.0), causal: Attr::Int(0), past: dims(&[0]), softcap: Attr::Float(0.0) },
+            attrs! { scale: Attr::Float(0.7), causal: Attr::Int(1), heads_last: Attr::Int(1), past: dims(&[2]), softcap: Attr::Float(1.5) },
+            vec![f(&[1, 4, 3, 3], 0), f(&[1, 2, 5, 3], 1), f(&[1, 2, 5, 2], 2), f(&[1, 1, 3, 5], 3)],
+            vec![n(
+                DType::F32,
+                &[1, 3, 4, 2],
+                &[
+                    0.3102026, -0.3816962, 0.3105037, -0.3938314, 0.5010605, 0.04843447, 0.6654441,
+                    0.3234918, 0.09250269, -0.6273412, 0.1187364, -0.6026283, 0.5077682, -0.1931499,
+                    0.2199824, 0.1207684, 0.464516, -0.353042, 0.4423996, -0.1939085, -0.5122656, 0.3509652,
+                    -0.6168015, 0.5488163,
+                ],
+            )],
+        ),
+        case(
+            "attention",
+            attrs! { scale: Attr::Float(1.0), causal: Attr::Int(0), heads_last: Attr::Int(0), past: dims(&[0]), softcap: Attr::Float(0.0) },
             vec![
                 f(&[1, 1, 3, 2], 0),
                 f(&[1, 1, 2, 2], 1),

@@ -162,7 +162,8 @@ fn indirect(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let (n0, n_len) = block_axis(e, &o, columns);
     let block_rows = rows.bound(&m);
     // One run of channels a pixel, pixels of a single row: they are evenly spaced, no table is needed.
-    let even = run && (0..last).all(|i| s.out[1 + i].is(1) && s.x[1 + i].is(1) && s.low[i].is(0));
+    let even =
+        run && n_taps == 1 && (0..last).all(|i| s.out[1 + i].is(1) && s.x[1 + i].is(1) && s.low[i].is(0));
     let mut zeros = Arg::Null;
     let rows_words = if even {
         let step = Dim::int(s.strides[last] * s.w[1]);

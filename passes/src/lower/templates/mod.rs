@@ -1,6 +1,7 @@
 //! Templates: loop nests around microkernels. Each file has the condition under which its template
 //! fits (`plan`) and the nest itself (`emit`).
 
+pub(crate) mod attention;
 pub(crate) mod conv;
 pub(crate) mod epilogue;
 pub(crate) mod gemm;

@@ -24,6 +24,7 @@ pub(super) unsafe fn softmax<V: F32x16>(args: &SoftmaxArgs) {
                 let greatest = scaled::<V>(dst, src, mask, word_f32(args.scale), valid);
                 match args.mode {
                     0 => exponentials::<V>(dst, greatest, valid),
+                    2 => exponentials::<V>(dst, greatest.max(V::splat(f32::MIN)), valid),
                     _ => logarithms::<V>(dst, greatest, valid),
                 }
             }
@@ -80,7 +81,9 @@ unsafe fn exponentials<V: F32x16>(row: *mut f32, greatest: V, n: usize) {
             sums = sums + if len < LANES { V::select(V::lanes_below(len), e, V::splat(0.0)) } else { e };
         }
     }
-    let factor = V::splat(1.0 / sums.sum());
+    let sum = sums.sum();
+    // Only rows without a score sum up to nothing.
+    let factor = V::splat(if sum == 0.0 { 0.0 } else { 1.0 / sum });
     for at in (0..n).step_by(LANES) {
         // SAFETY: n - at columns from `at` exist.
         unsafe { (V::load_up_to(row.add(at), n - at) * factor).store_up_to(row.add(at), n - at) };

@@ -92,7 +92,7 @@ fn softmax_of_every_length() {
 }
 
 /// One softmax row of special values.
-fn special(kernel: &Kernel, row: &[f32]) -> Vec<f32> {
+fn special(kernel: &Kernel, mode: i64, row: &[f32]) -> Vec<f32> {
     let out = Guarded::new(row);
     let n = row.len() as i64;
     let args = SoftmaxArgs {
@@ -102,7 +102,7 @@ fn special(kernel: &Kernel, row: &[f32]) -> Vec<f32> {
         n,
         dst_row_stride: n,
         src_row_stride: n,
-        mode: 0,
+        mode,
         scale: f32_word(1.0),
         mask: core::ptr::null(),
         mask_row_stride: 0,
@@ -116,13 +116,17 @@ fn special(kernel: &Kernel, row: &[f32]) -> Vec<f32> {
 #[test]
 fn softmax_of_special_values() {
     for kernel in rows_of("f32_softmax") {
-        let lost = special(kernel, &[f32::NEG_INFINITY; 5]);
+        let lost = special(kernel, 0, &[f32::NEG_INFINITY; 5]);
         assert!(lost.iter().all(|y| y.is_nan()), "{}: {lost:?}", kernel.name);
-        let masked = special(kernel, &[1.0, f32::NEG_INFINITY, 1.0]);
+        let masked = special(kernel, 0, &[1.0, f32::NEG_INFINITY, 1.0]);
         assert_eq!(masked, [0.5, 0.0, 0.5], "{}", kernel.name);
-        let poisoned = special(kernel, &[1.0, f32::NAN, 1.0]);
+        let poisoned = special(kernel, 0, &[1.0, f32::NAN, 1.0]);
         assert!(poisoned.iter().all(|y| y.is_nan()), "{}: {poisoned:?}", kernel.name);
-        assert_eq!(special(kernel, &[3e38, -3e38]), [1.0, 0.0], "{}", kernel.name);
+        assert_eq!(special(kernel, 0, &[3e38, -3e38]), [1.0, 0.0], "{}", kernel.name);
+        assert_eq!(special(kernel, 2, &[f32::NEG_INFINITY; 5]), [0.0; 5], "{}", kernel.name);
+        assert_eq!(special(kernel, 2, &[1.0, f32::NEG_INFINITY, 1.0]), [0.5, 0.0, 0.5], "{}", kernel.name);
+        let poisoned = special(kernel, 2, &[f32::NEG_INFINITY, f32::NAN]);
+        assert!(poisoned.iter().all(|y| y.is_nan()), "{}: {poisoned:?}", kernel.name);
     }
 }
 
