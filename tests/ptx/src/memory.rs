@@ -106,9 +106,7 @@ impl Memory {
 
     fn check_written(&self, number: usize, at: usize, len: u64, address: u64) -> Checked<()> {
         match self.allocations[number].written[at..at + len as usize].iter().position(|w| !w) {
-            Some(i) => {
-                Err(FaultKind::UninitializedMemory { space: "global", address: address + i as u64 })
-            }
+            Some(i) => Err(FaultKind::UninitializedMemory { space: "global", address: address + i as u64 }),
             None => Ok(()),
         }
     }

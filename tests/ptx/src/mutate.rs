@@ -2,7 +2,7 @@
 //! as before without one did not need it, or the checks do not see what it is for.
 
 use crate::module::Module;
-use crate::parse::ast::Instruction;
+use crate::parse::ast::{Function, Instruction, Operand};
 use std::ops::Range;
 
 /// What is taken out.
@@ -39,7 +39,7 @@ pub fn mutants(module: &Module) -> Vec<Mutant> {
     let mut all = Vec::new();
     for function in &module.syntax.functions {
         for instruction in &function.body {
-            let Some((site, gone)) = site(instruction) else { continue };
+            let Some((site, gone)) = site(function, instruction) else { continue };
             let blank: String =
                 text[gone.clone()].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect();
             all.push(Mutant {
@@ -54,10 +54,15 @@ pub fn mutants(module: &Module) -> Vec<Mutant> {
     all
 }
 
+fn forward(function: &Function, i: &Instruction) -> bool {
+    let Some(Operand::Name(target)) = i.operands.first() else { return false };
+    function.labels.iter().any(|l| l.name == *target && l.line > i.line)
+}
+
 const ACCESSES: &[&str] = &["ld", "st", "atom", "red", "cp", "bra"];
 
 /// What an instruction is a site of, and the bytes that go.
-fn site(i: &Instruction) -> Option<(Site, Range<usize>)> {
+fn site(function: &Function, i: &Instruction) -> Option<(Site, Range<usize>)> {
     let name = i.opcode.split('.').next().unwrap_or("");
     let has = |part: &str| i.opcode.split('.').any(|p| p == part);
     let whole = i.span.clone();
@@ -69,6 +74,8 @@ fn site(i: &Instruction) -> Option<(Site, Range<usize>)> {
             Some((Site::Wait, whole))
         }
         "mbarrier" if has("try_wait") || has("test_wait") => None,
+        // A branch backward ends a loop; it is no bound.
+        "bra" if !forward(function, i) => None,
         _ => {
             let guard = i.guard.as_ref().filter(|_| ACCESSES.contains(&name))?;
             Some((Site::Bound, if name == "bra" { whole } else { guard.span.clone() }))

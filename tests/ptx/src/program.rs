@@ -177,7 +177,10 @@ pub(crate) enum Slot {
     Register(Reg),
     Predicate(u32),
     /// Bytes of local memory.
-    Local { at: u32, bytes: u32 },
+    Local {
+        at: u32,
+        bytes: u32,
+    },
 }
 
 #[derive(Debug)]
@@ -210,19 +213,18 @@ pub(crate) struct BarrierReduction {
     pub(crate) a: Predicate,
 }
 
-/// A fence: which orders it makes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Fence {
-    /// Between the generic and the asynchronous proxy.
-    pub(crate) proxy: bool,
-}
-
 /// An instruction on asynchronous copies of the kind of `cp.async`.
 #[derive(Debug)]
 pub(crate) enum CopyOp {
     /// `bytes` to shared memory, of which the first `source` come from global memory and the rest is zero;
     /// nothing comes from there where `ignore` holds.
-    Begin { to: Address, from: Address, bytes: u32, source: Reg, ignore: Option<Predicate> },
+    Begin {
+        to: Address,
+        from: Address,
+        bytes: u32,
+        source: Reg,
+        ignore: Option<Predicate>,
+    },
     Commit,
     /// Waits until at most so many groups are pending.
     Wait(u32),
@@ -232,37 +234,139 @@ pub(crate) enum CopyOp {
 /// What an instruction does.
 #[derive(Debug)]
 pub(crate) enum Op {
-    Map1 { f: Map1, mode: Mode, d: Reg, a: Reg },
-    Map2 { f: Map2, mode: Mode, d: Reg, a: Reg, b: Reg },
-    Map3 { f: Map3, mode: Mode, d: Reg, a: Reg, b: Reg, c: Reg },
-    Map4 { f: Map4, mode: Box<Mode>, d: Reg, operands: [Reg; 4] },
+    Map1 {
+        f: Map1,
+        mode: Mode,
+        d: Reg,
+        a: Reg,
+    },
+    Map2 {
+        f: Map2,
+        mode: Mode,
+        d: Reg,
+        a: Reg,
+        b: Reg,
+    },
+    Map3 {
+        f: Map3,
+        mode: Mode,
+        d: Reg,
+        a: Reg,
+        b: Reg,
+        c: Reg,
+    },
+    Map4 {
+        f: Map4,
+        mode: Box<Mode>,
+        d: Reg,
+        operands: [Reg; 4],
+    },
     /// Map2 whose second operand must not be zero.
-    Divide { f: Map2, mode: Mode, d: Reg, a: Reg, b: Reg },
-    Approximate { f: Map1, mode: Mode, bound: Bound, d: Reg, a: Reg },
-    Compare { f: Compare, mode: Mode, p: u32, q: u32, a: Reg, b: Reg, with: Option<(Logic, Predicate)> },
+    Divide {
+        f: Map2,
+        mode: Mode,
+        d: Reg,
+        a: Reg,
+        b: Reg,
+    },
+    Approximate {
+        f: Map1,
+        mode: Mode,
+        bound: Bound,
+        d: Reg,
+        a: Reg,
+    },
+    Compare {
+        f: Compare,
+        mode: Mode,
+        p: u32,
+        q: u32,
+        a: Reg,
+        b: Reg,
+        with: Option<(Logic, Predicate)>,
+    },
     /// A comparison whose result is `one` or zero in a register.
-    Set { f: Compare, mode: Mode, d: Reg, one: u64, a: Reg, b: Reg, with: Option<(Logic, Predicate)> },
-    Select { d: Reg, a: Reg, b: Reg, p: Predicate },
-    Predicates { op: Logic, p: u32, a: Predicate, b: Predicate },
-    SetPredicate { p: u32, a: Predicate },
-    ConstantPredicate { p: u32, value: bool },
-    Pack { d: Reg, n: usize, bits: u32, s: [Reg; 4] },
-    Unpack { d: [Reg; 4], n: usize, bits: u32, s: Reg },
-    Clock { d: Reg, bits: u32 },
-    ActiveMask { d: Reg },
-    Load { address: Address, n: usize, bytes: u32, signed: bool, bits: u32, d: [Reg; 4] },
-    Store { address: Address, n: usize, bytes: u32, s: [Reg; 4] },
+    Set {
+        f: Compare,
+        mode: Mode,
+        d: Reg,
+        one: u64,
+        a: Reg,
+        b: Reg,
+        with: Option<(Logic, Predicate)>,
+    },
+    Select {
+        d: Reg,
+        a: Reg,
+        b: Reg,
+        p: Predicate,
+    },
+    Predicates {
+        op: Logic,
+        p: u32,
+        a: Predicate,
+        b: Predicate,
+    },
+    SetPredicate {
+        p: u32,
+        a: Predicate,
+    },
+    ConstantPredicate {
+        p: u32,
+        value: bool,
+    },
+    Pack {
+        d: Reg,
+        n: usize,
+        bits: u32,
+        s: [Reg; 4],
+    },
+    Unpack {
+        d: [Reg; 4],
+        n: usize,
+        bits: u32,
+        s: Reg,
+    },
+    Clock {
+        d: Reg,
+        bits: u32,
+    },
+    ActiveMask {
+        d: Reg,
+    },
+    Load {
+        address: Address,
+        n: usize,
+        bytes: u32,
+        signed: bool,
+        bits: u32,
+        d: [Reg; 4],
+    },
+    Store {
+        address: Address,
+        n: usize,
+        bytes: u32,
+        s: [Reg; 4],
+    },
     Atomic(Box<Atomic>),
-    Branch { target: u32, uniform: bool },
-    Table { index: Reg, targets: Box<[u32]> },
+    Branch {
+        target: u32,
+        uniform: bool,
+    },
+    Table {
+        index: Reg,
+        targets: Box<[u32]>,
+    },
     Call(Box<Call>),
     Return,
     Exit,
     Trap,
     Nothing,
-    Fence(Fence),
     Barrier(Box<BlockBarrier>),
-    Collective { members: Reg, op: Box<Collective> },
+    Collective {
+        members: Reg,
+        op: Box<Collective>,
+    },
     Copy(Box<CopyOp>),
 }
 

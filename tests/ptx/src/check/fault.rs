@@ -21,10 +21,6 @@ pub enum FaultKind {
     GlobalRace { address: u64, other: u32 },
     #[error("shared memory at {address:#x} is touched while an asynchronous operation on it is in flight")]
     InFlight { address: u64 },
-    #[error("shared memory at {address:#x} is written while an asynchronous operation may still read it")]
-    StillRead { address: u64 },
-    #[error("register \"{name}\" belongs to an asynchronous operation that was not waited for")]
-    RegisterInFlight { name: String },
     #[error("the thread ends with {what} that it did not wait for")]
     Unfinished { what: &'static str },
     #[error("{what} waits for lanes {missing:#010x}, which never come")]
@@ -39,8 +35,6 @@ pub enum FaultKind {
     NotMember { mask: u32 },
     #[error("lanes give different values where one is required: {what}")]
     NotUniform { what: &'static str },
-    #[error("{what} was not ordered before an access by the asynchronous proxy")]
-    MissingFence { what: &'static str },
     #[error("integer division by zero")]
     DivisionByZero,
     #[error("an instruction was given what it does not take: {why}")]

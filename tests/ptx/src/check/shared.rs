@@ -23,8 +23,6 @@ struct Cell {
     atomic: bool,
     /// An asynchronous copy to this granule has begun and was not waited for.
     in_flight: bool,
-    /// How many asynchronous operations may still read this granule.
-    pins: u16,
     readers: [Readers; 2],
 }
 
@@ -33,7 +31,6 @@ const FRESH: Cell = Cell {
     stamp: 0,
     atomic: false,
     in_flight: false,
-    pins: 0,
     readers: [Readers { warp: 0, lanes: 0, stamp: 0 }; 2],
 };
 
@@ -51,10 +48,6 @@ impl Shared {
     pub(crate) fn new(bytes: usize, granule: u32) -> Shared {
         let shift = granule.trailing_zeros();
         Shared { bytes: vec![0; bytes], cells: vec![FRESH; (bytes >> shift) + 1], shift }
-    }
-
-    pub(crate) fn len(&self) -> u64 {
-        self.bytes.len() as u64
     }
 
     fn range(&self, at: u64, len: u64) -> Checked<std::ops::Range<usize>> {
@@ -117,9 +110,6 @@ impl Shared {
         if cell.in_flight {
             return Err(FaultKind::InFlight { address });
         }
-        if cell.pins > 0 {
-            return Err(FaultKind::StillRead { address });
-        }
         let together = access == Access::Atomic && cell.atomic;
         let race = |earlier, other| Err(FaultKind::SharedRace { access, earlier, address, other });
         if cell.writer != NOBODY && !together && !clocks.ordered(cell.writer, cell.stamp, thread) {
@@ -144,13 +134,7 @@ impl Shared {
     }
 
     /// The bytes of an atomic operation, which reads and may write them.
-    pub(crate) fn atomic(
-        &mut self,
-        clocks: &Clocks,
-        thread: u32,
-        at: u64,
-        len: u64,
-    ) -> Checked<&mut [u8]> {
+    pub(crate) fn atomic(&mut self, clocks: &Clocks, thread: u32, at: u64, len: u64) -> Checked<&mut [u8]> {
         for i in self.range(at, len)? {
             self.check_read(clocks, thread, i, Access::Atomic)?;
             self.check_write(clocks, thread, i, Access::Atomic, None)?;
@@ -176,42 +160,6 @@ impl Shared {
             self.cells[i].written(actor, clocks.now(), false);
         }
         self.bytes[at as usize..][..from.len()].copy_from_slice(from);
-        Ok(())
-    }
-
-    /// Bytes that an asynchronous operation reads until `unpin`; the caller says whether the write of a
-    /// thread at a time can be seen by it.
-    pub(crate) fn pin(
-        &mut self,
-        clocks: &Clocks,
-        thread: u32,
-        at: u64,
-        len: u64,
-        seen: impl Fn(u32, u32) -> bool,
-    ) -> Checked<&[u8]> {
-        for i in self.range(at, len)? {
-            self.check_read(clocks, thread, i, Access::Read)?;
-            if !seen(self.cells[i].writer, self.cells[i].stamp) {
-                return Err(FaultKind::MissingFence { what: "a write to shared memory" });
-            }
-            self.cells[i].add_reader(thread, clocks.now());
-            self.cells[i].pins += 1;
-        }
-        Ok(&self.bytes[at as usize..(at + len) as usize])
-    }
-
-    /// The operation that read these bytes has ended.
-    pub(crate) fn unpin(&mut self, at: u64, len: u64) {
-        if let Ok(cells) = self.range(at, len) {
-            cells.for_each(|i| self.cells[i].pins = self.cells[i].pins.saturating_sub(1));
-        }
-    }
-
-    /// Bytes that belong to the hardware, such as a barrier object: neither checked nor recorded.
-    pub(crate) fn claim(&mut self, thread: u32, now: u32, at: u64, len: u64) -> Checked<()> {
-        for i in self.range(at, len)? {
-            self.cells[i].written(thread, now, true);
-        }
         Ok(())
     }
 }

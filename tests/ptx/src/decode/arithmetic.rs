@@ -1,7 +1,7 @@
 //! Integer, bit and floating-point arithmetic.
 
-use super::opcode::{Decoded, Opcode};
 use super::Decoder;
+use super::opcode::{Decoded, Opcode};
 use crate::exec::float::PLAIN;
 use crate::exec::{float, int};
 use crate::parse::ast::Instruction;
@@ -15,8 +15,7 @@ const NAMES: &[&str] = &[
     "mad24", "dp4a", "fma", "rcp", "sqrt", "rsqrt", "ex2", "lg2", "sin", "cos", "tanh", "copysign", "bmsk",
 ];
 
-const PRMT: &[(&str, u32)] =
-    &[("f4e", 1), ("b4e", 2), ("rc8", 3), ("ecl", 4), ("ecr", 5), ("rc16", 6)];
+const PRMT: &[(&str, u32)] = &[("f4e", 1), ("b4e", 2), ("rc8", 3), ("ecl", 4), ("ecr", 5), ("rc16", 6)];
 
 /// How far the manual lets approximations be off, on f32.
 fn bound(name: &str) -> Bound {
@@ -69,13 +68,15 @@ impl Decoder<'_> {
         self.integer(o, i, &name, mode, ty).map(Some)
     }
 
-    fn integer(&mut self, o: &mut Opcode, i: &Instruction, name: &str, mut mode: Mode, ty: Type) -> Decoded<Op> {
-        let result = match name {
-            "popc" | "clz" | "bfind" | "bfind.shiftamt" => Type::U32,
-            _ if name.contains("wide") && ty.bits() == 32 => Type::B64,
-            _ if name.contains("wide") => Type::B32,
-            _ => ty,
-        };
+    fn integer(
+        &mut self,
+        o: &mut Opcode,
+        i: &Instruction,
+        name: &str,
+        mut mode: Mode,
+        ty: Type,
+    ) -> Decoded<Op> {
+        let result = result_of(name, ty);
         let d = self.destination(o, i, 0, result)?;
         let a = self.source(o, i, 1, ty)?;
         if name == "bfind.shiftamt" {
@@ -159,5 +160,15 @@ impl Decoder<'_> {
         self.count(o, i, 4, 4)?;
         let c = self.source(o, i, 3, ty)?;
         Ok(Op::Map3 { f, mode, d, a, b, c })
+    }
+}
+
+/// The type of an integer instruction's result.
+fn result_of(name: &str, ty: Type) -> Type {
+    match name {
+        "popc" | "clz" | "bfind" | "bfind.shiftamt" => Type::U32,
+        _ if name.contains("wide") && ty.bits() == 32 => Type::B64,
+        _ if name.contains("wide") => Type::B32,
+        _ => ty,
     }
 }

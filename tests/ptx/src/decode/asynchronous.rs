@@ -1,7 +1,7 @@
 //! `cp.async` and its groups.
 
-use super::opcode::{Decoded, Opcode};
 use super::Decoder;
+use super::opcode::{Decoded, Opcode};
 use crate::parse::ast::{Instruction, Operand};
 use crate::program::{Constant, CopyOp, Op};
 use crate::types::{Space, Type};

@@ -1,12 +1,10 @@
 //! Branches, calls, barriers of the block, fences.
 
+use super::Decoder;
 use super::names::{Name, name_of};
 use super::opcode::{Decoded, Opcode};
-use super::Decoder;
 use crate::parse::ast::{Instruction, Operand, Parameter};
-use crate::program::{
-    BarrierReduction, BlockBarrier, Call, Constant, Fence, Logic, NONE, Op, Slot,
-};
+use crate::program::{BarrierReduction, BlockBarrier, Call, Constant, Logic, NONE, Op, Slot};
 use crate::types::Type;
 
 impl Decoder<'_> {
@@ -37,10 +35,9 @@ impl Decoder<'_> {
             }
             "bar" | "barrier" => return self.barrier(o, i),
             "membar" | "fence" => {
-                let proxy = o.has("proxy");
-                let asynchronous = o.take(|part| part.starts_with("async").then_some(())).is_some();
+                // Orders accesses between blocks, which are not followed.
                 while o.take(Some).is_some() {}
-                Op::Fence(Fence { proxy: proxy && asynchronous })
+                Op::Nothing
             }
             _ => return Ok(None),
         }))

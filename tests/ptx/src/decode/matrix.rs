@@ -1,7 +1,7 @@
 //! Matrix fragments: `ldmatrix`, `stmatrix`, `mma.sync`.
 
-use super::opcode::{Decoded, Opcode};
 use super::Decoder;
+use super::opcode::{Decoded, Opcode};
 use crate::parse::ast::Instruction;
 use crate::program::{Collective, Constant, Element, MatrixOp, NONE, Op, Reg};
 use crate::types::Type;

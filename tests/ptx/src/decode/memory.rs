@@ -1,16 +1,40 @@
 //! Loads, stores, atomic operations.
 
-use super::opcode::{Decoded, Opcode};
 use super::Decoder;
+use super::opcode::{Decoded, Opcode};
 use crate::parse::ast::Instruction;
 use crate::program::{Atomic, AtomicOp, NONE, Op};
 use crate::types::Type;
 
 /// What says how something is cached, ordered or scoped: nothing that changes a result here.
 const HINTS: &[&str] = &[
-    "nc", "ca", "cg", "cs", "lu", "cv", "wb", "wt", "relaxed", "weak", "acquire", "release", "acq_rel",
-    "volatile", "gpu", "cta", "sys", "cluster", "noftz", "L1::evict_last", "L1::evict_normal",
-    "L1::evict_first", "L1::no_allocate", "L1::evict_unchanged", "L2::128B", "L2::256B", "L2::64B",
+    "nc",
+    "ca",
+    "cg",
+    "cs",
+    "lu",
+    "cv",
+    "wb",
+    "wt",
+    "relaxed",
+    "weak",
+    "acquire",
+    "release",
+    "acq_rel",
+    "volatile",
+    "gpu",
+    "cta",
+    "sys",
+    "cluster",
+    "noftz",
+    "L1::evict_last",
+    "L1::evict_normal",
+    "L1::evict_first",
+    "L1::no_allocate",
+    "L1::evict_unchanged",
+    "L2::128B",
+    "L2::256B",
+    "L2::64B",
 ];
 
 const ATOMICS: &[(&str, AtomicOp)] = &[

@@ -1,19 +1,28 @@
 //! Moves, conversions, comparisons, selections.
 
+use super::Decoder;
 use super::arithmetic::ROUNDS;
 use super::names::{Name, name_of};
 use super::opcode::{Decoded, Opcode};
-use super::Decoder;
 use crate::exec::float::PLAIN;
 use crate::exec::{compare, convert};
 use crate::parse::ast::{Instruction, Operand};
-use crate::program::{Constant, Logic, Mode, NONE, Op, Predicate, Reg, Round};
+use crate::program::{Compare, Constant, Logic, Mode, NONE, Op, Predicate, Reg, Round};
 use crate::types::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW, Space, Type};
 
 const LOGIC: &[(&str, Logic)] = &[("and", Logic::And), ("or", Logic::Or), ("xor", Logic::Xor)];
 
 const WHOLE_ROUNDS: &[(&str, Round)] =
     &[("rni", Round::Nearest), ("rzi", Round::Zero), ("rmi", Round::Down), ("rpi", Round::Up)];
+
+/// A relation with its mode, its operands, and what its result is combined with.
+struct Relation {
+    f: Compare,
+    mode: Mode,
+    a: Reg,
+    b: Reg,
+    with: Option<(Logic, Predicate)>,
+}
 
 impl Decoder<'_> {
     pub(super) fn moves(&mut self, o: &mut Opcode, i: &Instruction) -> Decoded<Option<Op>> {
@@ -142,12 +151,7 @@ impl Decoder<'_> {
 
     /// The relation, its mode and its operands, of `setp` and `set`; the predicate to combine with is the
     /// operand after them.
-    fn relation(
-        &mut self,
-        o: &mut Opcode,
-        i: &Instruction,
-        set: Option<Type>,
-    ) -> Decoded<(crate::program::Compare, Mode, Reg, Reg, Option<(Logic, Predicate)>)> {
+    fn relation(&mut self, o: &mut Opcode, i: &Instruction, set: Option<Type>) -> Decoded<Relation> {
         let relations = [
             "eq", "ne", "lt", "le", "gt", "ge", "lo", "ls", "hi", "hs", "equ", "neu", "ltu", "leu", "gtu",
             "geu", "num", "nan",
@@ -169,13 +173,13 @@ impl Decoder<'_> {
         };
         self.count(o, i, 3 + usize::from(logic.is_some()), 3 + usize::from(logic.is_some()))?;
         match compare::relation(name, ty) {
-            Some(f) => Ok((f, mode, a, b, with)),
+            Some(f) => Ok(Relation { f, mode, a, b, with }),
             None => o.error(format!("relation \"{name}\" does not go with its type")),
         }
     }
 
     fn setp(&mut self, o: &mut Opcode, i: &Instruction) -> Decoded<Op> {
-        let (f, mode, a, b, with) = self.relation(o, i, None)?;
+        let Relation { f, mode, a, b, with } = self.relation(o, i, None)?;
         let (first, q) = self.pair(o, i, 0)?;
         let p = self.predicate_target(o, i, first)?;
         Ok(Op::Compare { f, mode, p, q, a, b, with })
@@ -185,7 +189,7 @@ impl Decoder<'_> {
         let mut copy = Opcode::new(&i.opcode, i.line);
         copy.has("ftz");
         let to = copy.ty()?;
-        let (f, mode, a, b, with) = self.relation(o, i, Some(to))?;
+        let Relation { f, mode, a, b, with } = self.relation(o, i, Some(to))?;
         let d = self.destination(o, i, 0, to)?;
         let one = match to {
             Type::F32 => u64::from(1f32.to_bits()),

@@ -11,10 +11,17 @@ use std::collections::HashMap;
 /// What a name stands for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Name {
-    Register { reg: Reg, ty: Type },
+    Register {
+        reg: Reg,
+        ty: Type,
+    },
     Predicate(u32),
     /// A variable, its address and its bytes; an array without a size has none.
-    Variable { space: Space, address: Constant, bytes: u64 },
+    Variable {
+        space: Space,
+        address: Constant,
+        bytes: u64,
+    },
 }
 
 /// Most registers that one declaration may ask for.

@@ -1,8 +1,8 @@
 //! Operands to registers, constants, predicates, addresses; widths are checked here.
 
+use super::Decoder;
 use super::names::Name;
 use super::opcode::{Decoded, Opcode};
-use super::Decoder;
 use crate::exec::convert::nearest_single;
 use crate::exec::int::cut;
 use crate::parse::ast::{Instruction, Operand};
@@ -136,12 +136,7 @@ impl Decoder<'_> {
     }
 
     /// An operand that may be `d|p`: its first part and the predicate, `NONE` without one.
-    pub(super) fn pair<'i>(
-        &self,
-        o: &Opcode,
-        i: &'i Instruction,
-        at: usize,
-    ) -> Decoded<(&'i Operand, u32)> {
+    pub(super) fn pair<'i>(&self, o: &Opcode, i: &'i Instruction, at: usize) -> Decoded<(&'i Operand, u32)> {
         match self.operand(i, at)? {
             Operand::Pair(first, second) => Ok((first, self.predicate_target(o, i, second)?)),
             other => Ok((other, NONE)),

@@ -1,7 +1,7 @@
 //! What lanes of a warp do together: shuffles, votes, matches, reductions.
 
-use super::opcode::{Decoded, Opcode};
 use super::Decoder;
+use super::opcode::{Decoded, Opcode};
 use crate::parse::ast::Instruction;
 use crate::program::{AtomicOp, Collective, NONE, Op, Shuffle, ShuffleMode, VoteMode};
 use crate::types::Type;

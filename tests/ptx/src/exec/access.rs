@@ -67,7 +67,13 @@ impl Warp {
         Ok(())
     }
 
-    fn local_range(&self, cx: &Cx, lane: u32, at: u64, len: u64) -> Result<std::ops::Range<usize>, FaultKind> {
+    fn local_range(
+        &self,
+        cx: &Cx,
+        lane: u32,
+        at: u64,
+        len: u64,
+    ) -> Result<std::ops::Range<usize>, FaultKind> {
         let size = cx.kernel.local_bytes;
         if at.checked_add(len).is_none_or(|end| end > size) {
             return Err(out_of_bounds(Space::Local, at, len));
@@ -138,7 +144,13 @@ impl Warp {
         Ok(())
     }
 
-    pub(super) fn atomic(&mut self, op: &Atomic, active: u32, cta: &mut Cta, cx: &mut Cx) -> Result<(), Trap> {
+    pub(super) fn atomic(
+        &mut self,
+        op: &Atomic,
+        active: u32,
+        cta: &mut Cta,
+        cx: &mut Cx,
+    ) -> Result<(), Trap> {
         let at = self.addresses(cx, active, op.address)?;
         let (b, c) = (*self.get(cx, active, op.b)?, *self.get(cx, active, op.c)?);
         let len = u64::from(op.ty.bytes());
@@ -181,21 +193,53 @@ pub(crate) fn combine(op: AtomicOp, ty: Type, old: u64, b: u64, c: u64) -> u64 {
     };
     match op {
         AtomicOp::Add => add(ty, old, b),
-        AtomicOp::Min => if less(b, old) { b } else { old },
-        AtomicOp::Max => if less(old, b) { b } else { old },
+        AtomicOp::Min => {
+            if less(b, old) {
+                b
+            } else {
+                old
+            }
+        }
+        AtomicOp::Max => {
+            if less(old, b) {
+                b
+            } else {
+                old
+            }
+        }
         AtomicOp::Exchange => b,
-        AtomicOp::CompareSwap => if old == b { c } else { old },
+        AtomicOp::CompareSwap => {
+            if old == b {
+                c
+            } else {
+                old
+            }
+        }
         AtomicOp::And => old & b,
         AtomicOp::Or => old | b,
         AtomicOp::Xor => old ^ b,
-        AtomicOp::Increment => if old >= b { 0 } else { old + 1 },
-        AtomicOp::Decrement => if old == 0 || old > b { b } else { old - 1 },
+        AtomicOp::Increment => {
+            if old >= b {
+                0
+            } else {
+                old + 1
+            }
+        }
+        AtomicOp::Decrement => {
+            if old == 0 || old > b {
+                b
+            } else {
+                old - 1
+            }
+        }
     }
 }
 
 fn add(ty: Type, old: u64, b: u64) -> u64 {
     let half = |x: u64, y: u64| {
-        u64::from(f16::from_f32(f16::from_bits(x as u16).to_f32() + f16::from_bits(y as u16).to_f32()).to_bits())
+        u64::from(
+            f16::from_f32(f16::from_bits(x as u16).to_f32() + f16::from_bits(y as u16).to_f32()).to_bits(),
+        )
     };
     let brain = |x: u64, y: u64| {
         let sum = bf16::from_bits(x as u16).to_f32() + bf16::from_bits(y as u16).to_f32();

@@ -108,11 +108,12 @@ impl Block {
             let kind = FaultKind::Divergence { what: "an instruction of a whole warp", missing };
             return fault(cx, self.index, number as u32, pc, Trap::new(lane, kind));
         }
-        let found = waiting.clone().find(|(_, w)| w.alive != 0);
+        let mut waiting = waiting;
+        let found = waiting.find(|(_, w)| w.alive != 0);
         let (number, warp) = found.expect("a thread is alive, or the block would be finished");
         let lane = first_lane(warp.alive);
         let mut lines: Vec<u32> = Vec::new();
-        for (_, warp) in waiting {
+        for warp in &self.warps {
             let lanes = (0..32).filter(|l| warp.alive >> l & 1 == 1);
             lines.extend(lanes.map(|l| cx.kernel.code[warp.pc[l] as usize - 1].line));
         }

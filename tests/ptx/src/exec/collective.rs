@@ -6,8 +6,8 @@ use super::block::Cta;
 use super::launch::Cx;
 use super::step::{given, lanes};
 use super::warp::{Flow, Warp};
-use crate::check::fault::{FaultKind, Trap, first_lane};
 use crate::check::clocks::Token;
+use crate::check::fault::{FaultKind, Trap, first_lane};
 use crate::program::{AtomicOp, Collective, NONE, Reg, Shuffle, ShuffleMode, VoteMode};
 use crate::types::{Space, Type};
 
@@ -164,7 +164,8 @@ impl Warp {
             }
             let out = std::array::from_fn(|lane| {
                 let (i, j) = (lane / 4, lane % 4 * 2);
-                let pair = if transposed { [rows[j][i], rows[j + 1][i]] } else { [rows[i][j], rows[i][j + 1]] };
+                let pair =
+                    if transposed { [rows[j][i], rows[j + 1][i]] } else { [rows[i][j], rows[i][j + 1]] };
                 u64::from(pair[0]) | u64::from(pair[1]) << 16
             });
             self.put(*d, u32::MAX, &out);

@@ -4,6 +4,7 @@ use super::float::{Brain, Half, Single, input};
 use super::int::sign_extend;
 use crate::program::{Compare, Lanes, Mode};
 use crate::types::Type;
+use std::cmp::Ordering;
 
 fn gather(a: &Lanes, b: &Lanes, holds: impl Fn(u64, u64) -> bool) -> u32 {
     let mut mask = 0;
@@ -53,12 +54,12 @@ macro_rules! floats {
     ($name:expr, $read:ident) => {
         Some(match $name {
             "eq" => relation!($read, |a, b| a == b),
-            "ne" => relation!($read, |a, b| a < b || a > b),
+            "ne" => relation!($read, |a, b| a.partial_cmp(&b).is_some_and(Ordering::is_ne)),
             "lt" => relation!($read, |a, b| a < b),
             "le" => relation!($read, |a, b| a <= b),
             "gt" => relation!($read, |a, b| a > b),
             "ge" => relation!($read, |a, b| a >= b),
-            "equ" => relation!($read, |a, b| !(a < b || a > b)),
+            "equ" => relation!($read, |a, b| a.partial_cmp(&b).is_none_or(Ordering::is_eq)),
             "neu" => relation!($read, |a, b| a != b),
             "ltu" => relation!($read, |a, b| !(a >= b)),
             "leu" => relation!($read, |a, b| !(a > b)),

@@ -114,9 +114,7 @@ macro_rules! by_source {
 pub(crate) fn single(to: Type, from: Type) -> Option<Map1> {
     match (to, from) {
         _ if !to.is_float() && !from.is_float() => Some(lanes1!(|m, a| integer(m, a))),
-        (_, Type::F64) if !to.is_float() => {
-            Some(lanes1!(|m, a| float_to_integer(m, f64::from_bits(a))))
-        }
+        (_, Type::F64) if !to.is_float() => Some(lanes1!(|m, a| float_to_integer(m, f64::from_bits(a)))),
         _ if !to.is_float() => by_source!(from, integer_from),
         (Type::F64, _) if !from.is_float() => Some(lanes1!(|m, a| exact(m, a).value.to_bits())),
         _ if !from.is_float() => by_source!(to, integer_to),

@@ -231,9 +231,7 @@ pub(crate) fn binary(name: &str, ty: Type, plain: bool) -> Option<Map2> {
 pub(crate) fn ternary(name: &str, ty: Type, plain: bool) -> Option<Map3> {
     match (ty, name) {
         (Type::F32, "fma") if plain => Some(lanes3!(|_m, a, b, c| bits(f32::mul_add(s(a), s(b), s(c))))),
-        (Type::F64, "fma") if plain => {
-            Some(lanes3!(|_m, a, b, c| f64::mul_add(d(a), d(b), d(c)).to_bits()))
-        }
+        (Type::F64, "fma") if plain => Some(lanes3!(|_m, a, b, c| f64::mul_add(d(a), d(b), d(c)).to_bits())),
         (Type::F32, _) => ternary_of::<Single>(name),
         (Type::F16, _) => ternary_of::<Half<false>>(name),
         (Type::F16x2, _) => ternary_of::<Half<true>>(name),

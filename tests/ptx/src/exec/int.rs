@@ -21,7 +21,8 @@ pub(crate) fn cut(bits: u32, x: u64) -> u64 {
 
 /// Brings a value into the range of a type of so many bits.
 pub(crate) fn saturate(bits: u32, signed: bool, x: i128) -> u64 {
-    let (low, high) = if signed { (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1) } else { (0, (1i128 << bits) - 1) };
+    let (low, high) =
+        if signed { (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1) } else { (0, (1i128 << bits) - 1) };
     cut(bits, x.clamp(low, high) as u64)
 }
 
@@ -124,9 +125,9 @@ pub(crate) fn ternary(name: &str) -> Option<Map3> {
             let product = wide(m, a).wrapping_mul(wide(m, b)) as u64;
             cut(2 * m.bits, product.wrapping_add(c))
         }),
-        "mad24.lo" => lanes3!(|m, a, b, c| {
-            cut(32, (low24(m, a).wrapping_mul(low24(m, b)) as u64).wrapping_add(c))
-        }),
+        "mad24.lo" => {
+            lanes3!(|m, a, b, c| cut(32, (low24(m, a).wrapping_mul(low24(m, b)) as u64).wrapping_add(c)))
+        }
         "sad" => lanes3!(|m, a, b, c| {
             let difference = (wide(m, a) - wide(m, b)).unsigned_abs() as u64;
             cut(m.bits, c.wrapping_add(difference))

@@ -79,8 +79,7 @@ pub(crate) fn launch(
     };
     let constants = kernel.constants.iter().map(|c| [value(c); 32]).collect();
     let Extent { grid, block, dynamic_shared } = extent;
-    let mut cx =
-        Cx { kernel, memory, constants, params, options, grid, block, dynamic_shared, spent: 0 };
+    let mut cx = Cx { kernel, memory, constants, params, options, grid, block, dynamic_shared, spent: 0 };
     let blocks = grid.iter().map(|n| u64::from(*n)).product();
     let mut unfinished: Vec<Block> = Vec::new();
     for number in 0..blocks {

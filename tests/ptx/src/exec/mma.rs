@@ -4,8 +4,10 @@
 //! in turn and of each chunk of four groups the `t`-th; of matrix b, column `g` likewise; of c and d, rows
 //! `g` and `g + 8` and columns `2 t` and `2 t + 1`.
 
+use super::float::{Half, PLAIN, output};
 use super::int::saturate;
 use super::launch::Cx;
+use super::rounding::Exact;
 use super::warp::Warp;
 use crate::check::fault::Trap;
 use crate::program::{Element, Lanes, MatrixOp};
@@ -29,7 +31,7 @@ pub(crate) fn decode(e: Element, bits: u64) -> f64 {
 /// An accumulator's bits; integers wrap unless they are to saturate.
 pub(crate) fn encode(e: Element, value: f64, saturates: bool) -> u64 {
     match e {
-        Element::F16 => u64::from(f16::from_f64(value).to_bits()),
+        Element::F16 => output::<Half<false>>(&PLAIN, Exact::of(value)),
         Element::F64 => value.to_bits(),
         Element::S32 if saturates => saturate(32, true, value as i128),
         Element::S32 => u64::from(value as i64 as u32),

@@ -4,9 +4,7 @@ use super::block::Cta;
 use super::launch::Cx;
 use super::warp::{Flow, Warp};
 use crate::check::fault::{FaultKind, Trap, first_lane};
-use crate::program::{
-    Bound, Call, Compare, Lanes, Logic, Mode, NONE, Op, Predicate, Reg, Slot,
-};
+use crate::program::{Bound, Call, Compare, Lanes, Logic, Mode, NONE, Op, Predicate, Reg, Slot};
 
 type Stepped<T> = Result<T, Trap>;
 
@@ -44,7 +42,7 @@ impl Warp {
             Op::Store { .. } => self.store(op, active, cta, cx)?,
             Op::Atomic(atomic) => self.atomic(atomic, active, cta, cx)?,
             Op::Copy(copy) => self.copy(copy, active, cta, cx)?,
-            Op::Fence(_) | Op::Nothing => {}
+            Op::Nothing => {}
             Op::Trap => return Err(Trap::new(first_lane(active), FaultKind::Trap)),
             Op::Barrier(barrier) => return self.barrier(barrier, active, cta, cx),
             Op::Collective { members, op } => return self.collective(op, *members, active, cta, cx),

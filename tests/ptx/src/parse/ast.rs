@@ -103,7 +103,11 @@ pub(crate) enum Operand {
     F32(u32),
     F64(u64),
     /// `[base + offset]`, `[base, {coordinates}]` of a tensor.
-    Address { base: Box<Operand>, offset: i64, coordinates: Vec<Operand> },
+    Address {
+        base: Box<Operand>,
+        offset: i64,
+        coordinates: Vec<Operand>,
+    },
     /// A variable with an offset, outside brackets.
     Offset(String, i64),
     /// `{a, b}`

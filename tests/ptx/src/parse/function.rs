@@ -107,7 +107,7 @@ impl Parser<'_> {
 
     fn declaration(&mut self, word: &str, function: &mut Function, scope: usize) -> Parsed<()> {
         match word {
-            ".loc" | ".file" | ".pragma" => self.skip_line(),
+            ".loc" | ".file" | ".pragma" => self.skip_line(self.line()),
             ".reg" => {
                 self.advance();
                 self.registers(function, scope)?;
@@ -214,13 +214,10 @@ impl Parser<'_> {
     }
 
     fn offset(&mut self) -> Parsed<Option<i64>> {
-        if self.mark(b'+') {
-            self.signed().map(Some)
-        } else if self.peek() == Token::Mark(b'-') {
-            self.signed().map(Some)
-        } else {
-            Ok(None)
+        if self.mark(b'+') || self.peek() == Token::Mark(b'-') {
+            return self.signed().map(Some);
         }
+        Ok(None)
     }
 
     fn address(&mut self) -> Parsed<Operand> {
@@ -258,10 +255,7 @@ mod tests {
         assert_eq!(k.body.iter().map(|i| (i.scope, i.line)).collect::<Vec<_>>(), [(1, 8), (0, 9), (0, 11)]);
         let guard = k.body[0].guard.as_ref().expect("a guard");
         assert_eq!((&text[guard.span.clone()], guard.negated), ("@!%p1", true));
-        assert_eq!(
-            &text[k.body[0].span.clone()],
-            "@!%p1 ld.param.v2.b32 {%x, _}, [q+-8];"
-        );
+        assert_eq!(&text[k.body[0].span.clone()], "@!%p1 ld.param.v2.b32 {%x, _}, [q+-8];");
         let base = Box::new(Operand::Name("q".into()));
         assert_eq!(k.body[0].operands[1], Operand::Address { base, offset: -8, coordinates: vec![] });
         assert_eq!(k.body[1].operands[2], Operand::Int(-3i64 as u64));

@@ -108,9 +108,8 @@ impl<'a> Parser<'a> {
         Ok(if negative { value.wrapping_neg() } else { value })
     }
 
-    /// What follows up to a semicolon or the end of the line says nothing about meaning.
-    fn skip_line(&mut self) {
-        let line = self.line();
+    /// The rest of a line says nothing about meaning.
+    fn skip_line(&mut self, line: u32) {
         while self.line() == line && self.peek() != Token::End {
             self.advance();
         }
@@ -120,12 +119,13 @@ impl<'a> Parser<'a> {
         while self.keyword(".visible") || self.keyword(".weak") || self.keyword(".common") {}
         let external = self.keyword(".extern");
         let Token::Word(word) = self.peek() else { return self.unexpected("a directive") };
+        let line = self.line();
         match word {
-            ".version" | ".address_size" | ".file" | ".pragma" => self.skip_line(),
+            ".version" | ".address_size" | ".file" | ".pragma" => self.skip_line(line),
             ".target" => {
                 self.advance();
                 module.target = self.word("a target")?.to_owned();
-                self.skip_line();
+                self.skip_line(line);
             }
             ".entry" | ".func" => {
                 self.advance();
@@ -236,10 +236,7 @@ mod tests {
         let module = parse(text).expect("a module");
         assert_eq!(module.target, "sm_80");
         let sizes: Vec<_> = module.variables.iter().map(|v| (v.bytes, v.align)).collect();
-        assert_eq!(
-            sizes,
-            [(Some(6), 8), (Some(12), 4), (None, 16), (Some(16), 16), (Some(2), 2)]
-        );
+        assert_eq!(sizes, [(Some(6), 8), (Some(12), 4), (None, 16), (Some(16), 16), (Some(2), 2)]);
         assert_eq!(module.variables[0].init, [1, 2, 3]);
         assert_eq!(module.variables[1].init[4..8], (-2.5f32).to_le_bytes());
         assert_eq!(module.variables[4].init, (-2i16).to_le_bytes());
