@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     ("nnc-frontend", "frontend", &["nnc-ir", "nnc-tensor"]),
     ("nnc-passes", "passes", &["nnc-ir", "nnc-tensor"]),
     ("nnc-codegen", "codegen", &["nnc-ir", "nnc-runtime", "nnc-tensor"]),
+    ("nnc-ptx", "tests/ptx", &[]),
     (
         "nnc",
         ".",

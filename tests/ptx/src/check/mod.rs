@@ -1,0 +1,5 @@
+//! The checks: what happens before what, who touched which byte, and what is reported.
+
+pub(crate) mod clocks;
+pub(crate) mod fault;
+pub(crate) mod shared;

@@ -1,0 +1,9 @@
+//! The interpreter against the PTX manual, and whole kernels with and without their barriers.
+
+mod arithmetic;
+mod conversions;
+mod faults;
+mod harness;
+mod kernels;
+mod memory;
+mod warps;
