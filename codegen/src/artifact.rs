@@ -102,7 +102,12 @@ fn link(plan: &mut Plan, program: &Program, module: &cpu::Module) {
         .kernels
         .iter()
         .zip(&module.functions)
-        .map(|(k, f)| Kernel { name: k.name.clone(), offset: f.offset as u64, scratch: intern(&f.scratch) })
+        .map(|(k, f)| Kernel {
+            name: k.name.clone(),
+            offset: f.offset as u64,
+            scratch: intern(&f.scratch),
+            writes: k.written().collect(),
+        })
         .collect();
     let args: Vec<Vec<DimId>> =
         module.functions.iter().map(|f| f.dims.iter().map(&mut intern).collect()).collect();

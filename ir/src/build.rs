@@ -42,7 +42,7 @@ impl<'g> Builder<'g> {
         blocks: Vec<BlockId>,
     ) -> Result<Vec<ValueId>, OpError> {
         op.check_attrs(&attrs)?;
-        let mut cx = InferCx { graph: self.graph, attrs: &attrs, inputs, blocks: &blocks };
+        let mut cx = InferCx::new(self.graph, &attrs, inputs, &blocks);
         let types = (op.infer)(&mut cx)?;
         let mut contents = vec![None; types.len()];
         if let Some(ty) = types.first() {

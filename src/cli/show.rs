@@ -82,8 +82,12 @@ pub(crate) fn run(args: &ShowArgs) -> Result<ExitCode, Failure> {
             let program = nnc_passes::lower(&graph, &config.compile.passes())
                 .map_err(|e| Failure::user(e.to_string()))?;
             // Places of code are the artifact's affair.
-            let kernel =
-                |k: &nnc_ir::tile::Kernel| Kernel { name: k.name.clone(), offset: 0, scratch: DimId(0) };
+            let kernel = |k: &nnc_ir::tile::Kernel| Kernel {
+                name: k.name.clone(),
+                offset: 0,
+                scratch: DimId(0),
+                writes: k.written().collect(),
+            };
             let kernels = program.kernels.iter().map(kernel).collect();
             show_plan(args, &Plan { kernels, ..program.plan }, &config.sizes());
         }

@@ -14,16 +14,18 @@ pub(crate) struct Row {
     pub(crate) name: String,
     /// The node of the model.
     pub(crate) node: String,
-    /// Its buffers, the one it writes last.
+    /// Its buffers.
     pub(crate) buffers: Vec<BufferId>,
+    /// The first that it writes.
+    output: Option<BufferId>,
     /// Grid points and nanoseconds of one, for machine code.
     work: Option<(DimId, DimId)>,
 }
 
 impl Row {
-    /// Type and shape of the last buffer.
+    /// Type and shape of the first buffer that it writes.
     pub(crate) fn output(&self, plan: &Plan) -> String {
-        self.buffers.last().map_or(String::new(), |b| type_of(plan, *b))
+        self.output.map_or(String::new(), |b| type_of(plan, b))
     }
 
     /// Grid points, and estimated nanoseconds on one core.
@@ -56,34 +58,39 @@ pub(crate) fn flatten(plan: &Plan) -> Vec<Row> {
 
 fn collect(plan: &Plan, step: &Step, at: usize, depth: usize, rows: &mut Vec<Row>) {
     let name_of = |node: u32| plan.nodes.get(node as usize).cloned().unwrap_or_default();
-    let mut push = |name: String, node: String, buffers: Vec<BufferId>, work| {
-        rows.push(Row { step: at, depth, name, node, buffers, work });
+    let row = |name: String, node: String| {
+        let (buffers, output, work) = (Vec::new(), None, None);
+        Row { step: at, depth, name, node, buffers, output, work }
     };
     match step {
         Step::Launch { kernel, buffers, grid, cost_ns, node, .. } => {
-            let name = plan.kernels[kernel.index()].name.clone();
-            push(name, name_of(*node), buffers.clone(), Some((*grid, *cost_ns)));
-        }
-        Step::Routine { name, inputs, outputs, node, .. } => {
-            push(format!("routine {name}"), name_of(*node), [&inputs[..], outputs].concat(), None);
-        }
-        Step::Copy { from, to } => push("copy".into(), String::new(), vec![*from, *to], None),
-        Step::Bind { sym, .. } => push(format!("bind {sym}"), String::new(), Vec::new(), None),
-        Step::If { then, otherwise, .. } => {
-            push("if".into(), String::new(), Vec::new(), None);
-            then.iter().for_each(|s| collect(plan, s, at, depth + 1, rows));
+            let kernel = &plan.kernels[kernel.index()];
             rows.push(Row {
-                step: at,
-                depth,
-                name: "else".into(),
-                node: String::new(),
-                buffers: Vec::new(),
-                work: None,
+                buffers: buffers.clone(),
+                output: kernel.writes.first().and_then(|at| buffers.get(*at as usize)).copied(),
+                work: Some((*grid, *cost_ns)),
+                ..row(kernel.name.clone(), name_of(*node))
             });
+        }
+        Step::Routine { name, inputs, outputs, node, .. } => rows.push(Row {
+            buffers: [&inputs[..], outputs].concat(),
+            output: outputs.first().copied(),
+            ..row(format!("routine {name}"), name_of(*node))
+        }),
+        Step::Copy { from, to } => rows.push(Row {
+            buffers: vec![*from, *to],
+            output: Some(*to),
+            ..row("copy".into(), String::new())
+        }),
+        Step::Bind { sym, .. } => rows.push(row(format!("bind {sym}"), String::new())),
+        Step::If { then, otherwise, .. } => {
+            rows.push(row("if".into(), String::new()));
+            then.iter().for_each(|s| collect(plan, s, at, depth + 1, rows));
+            rows.push(row("else".into(), String::new()));
             otherwise.iter().for_each(|s| collect(plan, s, at, depth + 1, rows));
         }
         Step::Loop(l) => {
-            push("loop".into(), name_of(l.node), Vec::new(), None);
+            rows.push(row("loop".into(), name_of(l.node)));
             l.body.iter().for_each(|s| collect(plan, s, at, depth + 1, rows));
         }
     }

@@ -37,6 +37,7 @@ const UNSAFE: &[&str] = &[
     "runtime/src/exec/call.rs",
     "src/map.rs",
     "codegen/tests/run/harness.rs",
+    "runtime/examples/measure.rs",
     "runtime/tests/run/allocations.rs",
     "benches/kernels.rs",
 ];

@@ -2,7 +2,7 @@
 
 use super::composite::{keep, scalar_like};
 use super::matmul::{matmul, matmul_transposed};
-use super::{Effects, EvalCx, InferCx, OpError, OpRow, spec, unify};
+use super::{Effects, EvalCx, InferCx, OpError, OpRow, spec};
 use crate::{Attr, Attrs, Builder, DType, Dim, ScalarOp, Tensor, Type, Value, ValueId, attrs, refuse};
 use nnc_tensor::movers;
 
@@ -49,7 +49,7 @@ fn infer_attention(cx: &mut InferCx) -> Result<Vec<Type>, OpError> {
         refuse!("{h} query heads must be a multiple of {hkv} key heads");
     }
     let wanted = [&q.shape[0], &q.shape[1], &q.shape[2], &kv[2]];
-    let fits = |(i, w): (usize, &&Dim)| i < 3 && mask.shape[i].is(1) || unify(w, &mask.shape[i]).is_some();
+    let fits = |(i, w): (usize, &&Dim)| i < 3 && mask.shape[i].is(1) || cx.unify(w, &mask.shape[i]).is_some();
     if !wanted.iter().enumerate().all(fits) {
         refuse!(
             "the mask must have shape {wanted:?} (1 in the first three where it is the same), found {mask}"

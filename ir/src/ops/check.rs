@@ -1,13 +1,13 @@
 //! What rows check in common: ranks, axes, lists of one entry an axis, sizes that must agree.
 //!
-//! Two sizes disagree here only if they differ for certain. Symbols may turn out equal; evaluation
-//! and the plan compare them again.
+//! Two sizes disagree here only if they differ for certain. Symbols may turn out equal: what is
+//! assumed of them is noted, and the plan compares them when they are known.
 
 use super::{EvalCx, InferCx, OpError};
 use crate::{DType, Dim, TensorType, refuse};
 
 /// One size for two that have to be equal, the more definite of them; `None` if they never are.
-pub(crate) fn unify(a: &Dim, b: &Dim) -> Option<Dim> {
+fn unify(a: &Dim, b: &Dim) -> Option<Dim> {
     if a == b {
         return Some(a.clone());
     }
@@ -31,16 +31,6 @@ pub(super) fn not_negative(shape: &[Dim]) -> Result<(), OpError> {
     }
 }
 
-/// Refuses shapes that differ for certain.
-pub(super) fn same_shape(what: &str, expected: &[Dim], found: &[Dim]) -> Result<(), OpError> {
-    let differ =
-        expected.len() != found.len() || expected.iter().zip(found).any(|(a, b)| unify(a, b).is_none());
-    if differ {
-        refuse!("{what} must have shape {}, found {}", show(expected), show(found));
-    }
-    Ok(())
-}
-
 /// Refuses another element type.
 pub(super) fn same_dtype(what: &str, expected: DType, found: DType) -> Result<(), OpError> {
     if expected != found {
@@ -50,6 +40,22 @@ pub(super) fn same_dtype(what: &str, expected: DType, found: DType) -> Result<()
 }
 
 impl InferCx<'_> {
+    /// One size for two that have to be equal, the more definite of them; `None` if they never are.
+    pub(super) fn unify(&self, expected: &Dim, found: &Dim) -> Option<Dim> {
+        let both = unify(expected, found)?;
+        self.assume(found, expected, false);
+        Some(both)
+    }
+
+    /// Refuses shapes that differ for certain.
+    pub(super) fn same_shape(&self, what: &str, expected: &[Dim], found: &[Dim]) -> Result<(), OpError> {
+        let same = |(a, b)| self.unify(a, b).is_some();
+        if expected.len() != found.len() || !expected.iter().zip(found).all(same) {
+            refuse!("{what} must have shape {}, found {}", show(expected), show(found));
+        }
+        Ok(())
+    }
+
     /// An attribute that names an axis of a tensor of this rank.
     pub(super) fn axis(&self, name: &str, rank: usize) -> Result<usize, OpError> {
         let v = self.attrs.int(name);
@@ -140,7 +146,7 @@ impl InferCx<'_> {
     pub(super) fn expect(&self, i: usize, what: &str, dtype: DType, shape: &[Dim]) -> Result<(), OpError> {
         let t = self.tensor(i)?;
         same_dtype(what, dtype, t.dtype)?;
-        same_shape(what, shape, &t.shape)
+        self.same_shape(what, shape, &t.shape)
     }
 }
 

@@ -6,7 +6,7 @@
 use super::check::{same_dtype, show};
 use super::matmul::{Number, matmul};
 use super::window::{Layout, OUTSIDE, Window, output_sizes};
-use super::{Effects, EvalCx, InferCx, OpError, OpRow, spec, unify};
+use super::{Effects, EvalCx, InferCx, OpError, OpRow, spec};
 use crate::{Dim, Tensor, TensorType, Type, Value, refuse};
 use nnc_tensor::movers;
 
@@ -31,7 +31,7 @@ const CONV: OpRow = OpRow {
         let (x, w, layout) = operands(cx)?;
         let groups = Dim::int(cx.positive_int("groups")?);
         let (channels, per_group) = (&x.shape[layout.channel()], w.shape[1].clone() * groups.clone());
-        if unify(channels, &per_group).is_none() {
+        if cx.unify(channels, &per_group).is_none() {
             refuse!(
                 "weight must have {channels} input channels ({} in {groups} groups), found {per_group}",
                 w.shape[1]
@@ -64,7 +64,7 @@ const CONV_TRANSPOSE: OpRow = OpRow {
         let (x, w, layout) = operands(cx)?;
         let groups = Dim::int(cx.positive_int("groups")?);
         let channels = &x.shape[layout.channel()];
-        if unify(channels, &w.shape[0]).is_none() {
+        if cx.unify(channels, &w.shape[0]).is_none() {
             refuse!("weight must have {channels} input channels, found {}", w.shape[0]);
         }
         multiple("input channels", &w.shape[0], &groups)?;

@@ -1,6 +1,6 @@
 //! Movement by run-time indices: gathers and scatters. Negative indices count from the end.
 
-use super::check::{same_dtype, same_shape, show};
+use super::check::{same_dtype, show};
 use super::{Effects, EvalCx, InferCx, OpError, OpRow, spec};
 use crate::{Dim, Kind, ScalarOp, Tensor, Type, Value, refuse};
 use nnc_tensor::movers;
@@ -72,7 +72,7 @@ const GATHER_ND: OpRow = OpRow {
         if batch + depth > x.rank() {
             refuse!("{depth} coordinates after {batch} batch axes exceed the rank of {x}");
         }
-        same_shape("the indices' batch", &x.shape[..batch], &indices.shape[..batch])?;
+        cx.same_shape("the indices' batch", &x.shape[..batch], &indices.shape[..batch])?;
         let shape = [&indices.shape[..indices.rank() - 1], &x.shape[batch + depth..]].concat();
         Ok(vec![Type::tensor(x.dtype, shape)])
     },
@@ -160,7 +160,7 @@ fn infer_scatter(cx: &InferCx, updates: &[Dim]) -> Result<Vec<Type>, OpError> {
         refuse!("reduction {reduction:?} has no meaning on {}", x.dtype);
     }
     same_dtype("the updates", x.dtype, cx.tensor(2)?.dtype)?;
-    same_shape("the updates", updates, &cx.tensor(2)?.shape)?;
+    cx.same_shape("the updates", updates, &cx.tensor(2)?.shape)?;
     Ok(vec![x.clone().into()])
 }
 

@@ -1,7 +1,7 @@
 //! The contraction of two tensors: every sum of products that is neither window nor recurrence.
 
 use super::matmul::{Number, matmul, matmul_transposed};
-use super::{Effects, EvalCx, InferCx, OpError, OpRow, spec, unify};
+use super::{Effects, EvalCx, InferCx, OpError, OpRow, spec};
 use crate::{DType, Dim, Tensor, Type, Value, refuse};
 use nnc_tensor::movers;
 use std::collections::BTreeMap;
@@ -42,7 +42,7 @@ fn infer_contract(cx: &mut InferCx) -> Result<Vec<Type>, OpError> {
         }
         for (letter, size) in letters.iter().zip(&t.shape) {
             let both = match sizes.get(letter) {
-                Some(other) => unify(other, size),
+                Some(other) => cx.unify(other, size),
                 None => Some(size.clone()),
             };
             let Some(both) = both else {

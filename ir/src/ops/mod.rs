@@ -20,7 +20,6 @@ mod source;
 mod spec;
 mod window;
 
-pub(crate) use check::unify;
 pub(crate) use control::cover;
 pub use elementwise::is_elementwise;
 pub(crate) use routine::effects as routine_effects;
@@ -28,6 +27,7 @@ pub(crate) use source::symbol;
 
 use crate::{AttrSpec, Attrs, Block, Builder, Graph, ScalarOp, TensorType, Type, ValueId};
 use nnc_tensor::{Dim, Sym, Tensor, Value};
+use std::cell::RefCell;
 
 /// Why an operator refuses its operands or attributes; the caller adds which node.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -136,9 +136,53 @@ pub struct InferCx<'a> {
     pub inputs: &'a [ValueId],
     /// Bodies.
     pub blocks: &'a [crate::BlockId],
+    assumed: RefCell<Vec<Assumption>>,
+}
+
+/// Two sizes that inference took for equal and that may differ when they are known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Assumption {
+    /// The size that an operand has.
+    pub found: Dim,
+    /// The size that it should have.
+    pub expected: Dim,
+    /// Size 1 will do too.
+    pub or_one: bool,
+}
+
+/// What the inference of a node's types assumes of sizes.
+///
+/// `scratch` is a copy of the node's graph, which gets the fresh symbols.
+pub fn assumptions(scratch: &mut Graph, node: &crate::Node) -> Vec<Assumption> {
+    let mut cx = InferCx::new(scratch, &node.attrs, &node.inputs, &node.blocks);
+    match (node.op.infer)(&mut cx) {
+        Ok(_) => cx.assumed.into_inner(),
+        // Such a node is refused elsewhere, with a message.
+        Err(_) => Vec::new(),
+    }
+}
+
+impl<'a> InferCx<'a> {
+    /// Sees operands of one node.
+    pub fn new(
+        graph: &'a mut Graph,
+        attrs: &'a Attrs,
+        inputs: &'a [ValueId],
+        blocks: &'a [crate::BlockId],
+    ) -> InferCx<'a> {
+        InferCx { graph, attrs, inputs, blocks, assumed: RefCell::default() }
+    }
 }
 
 impl InferCx<'_> {
+    /// Notes that `found` has to be `expected`, for what runs the node to compare them.
+    pub(crate) fn assume(&self, found: &Dim, expected: &Dim, or_one: bool) {
+        if found != expected {
+            let (found, expected) = (found.clone(), expected.clone());
+            self.assumed.borrow_mut().push(Assumption { found, expected, or_one });
+        }
+    }
+
     /// Type of operand `i`.
     pub fn ty(&self, i: usize) -> &Type {
         self.graph.ty(self.inputs[i])

@@ -1,7 +1,7 @@
 //! Movement: the same elements in another arrangement.
 
 use super::check::{not_negative, same_dtype, show};
-use super::{Effects, EvalCx, InferCx, OpError, OpRow, spec, unify};
+use super::{Effects, EvalCx, InferCx, OpError, OpRow, spec};
 use crate::{Dim, Tensor, Type, refuse};
 use nnc_tensor::movers;
 
@@ -16,7 +16,13 @@ const BROADCAST: OpRow = OpRow {
         cx.n_inputs(1)?;
         let (x, shape) = (cx.tensor(0)?, cx.attrs.dims("shape"));
         not_negative(shape)?;
-        let fits = |(from, to): (&Dim, &Dim)| from.is(1) || unify(from, to).is_some() || !is_fixed(from);
+        let fits = |(from, to): (&Dim, &Dim)| {
+            let fits = from.is(1) || (to.clone() - from.clone()).is(0) || !is_fixed(from) || !is_fixed(to);
+            if !from.is(1) {
+                cx.assume(from, to, !is_fixed(from));
+            }
+            fits
+        };
         if x.rank() > shape.len() || !x.shape.iter().rev().zip(shape.iter().rev()).all(fits) {
             refuse!("{} cannot be broadcast to {}", show(&x.shape), show(shape));
         }
@@ -52,6 +58,7 @@ const RESHAPE: OpRow = OpRow {
         if is_fixed(&found) && is_fixed(&expected) && found != expected {
             refuse!("{} has {expected} elements, {} has {found}", show(&x.shape), show(shape));
         }
+        cx.assume(&found, &expected, false);
         Ok(vec![Type::tensor(x.dtype, shape.to_vec())])
     },
     content: Some(|cx| Some(cx.content(0)?.to_vec())),
@@ -204,7 +211,7 @@ const CONCAT: OpRow = OpRow {
                 refuse!("operand {i} must have rank {}, found {t}", first.rank());
             }
             for a in (0..first.rank()).filter(|a| *a != axis) {
-                shape[a] = unify(&shape[a], &t.shape[a]).ok_or_else(|| {
+                shape[a] = cx.unify(&shape[a], &t.shape[a]).ok_or_else(|| {
                     OpError(format!("{first} and {t} cannot be joined along axis {axis}: axis {a} differs"))
                 })?;
             }

@@ -277,7 +277,7 @@ impl Parser<'_> {
             return Err(ops::OpError(format!("{} takes no bodies", op.name)));
         }
         let last = self.graph.last_sym();
-        let mut cx = InferCx { graph: &mut self.graph, attrs, inputs, blocks };
+        let mut cx = InferCx::new(&mut self.graph, attrs, inputs, blocks);
         let inferred = (op.infer)(&mut cx)?;
         if inferred.len() != written.len() {
             let (expected, found) = (inferred.len(), written.len());

@@ -160,12 +160,7 @@ impl Printer<'_> {
     fn usual_content(&mut self, n: NodeId) -> Option<Vec<nnc_tensor::Dim>> {
         let node = self.graph.node(n);
         let ty = self.graph.ty(*node.outputs.first()?);
-        let cx = InferCx {
-            graph: &mut self.scratch,
-            attrs: &node.attrs,
-            inputs: &node.inputs,
-            blocks: &node.blocks,
-        };
+        let cx = InferCx::new(&mut self.scratch, &node.attrs, &node.inputs, &node.blocks);
         node.op.content_of(&cx, ty)
     }
 }

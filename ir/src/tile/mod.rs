@@ -246,6 +246,13 @@ pub struct Kernel {
     pub cost_ns: Dim,
 }
 
+impl Kernel {
+    /// The positions of the buffers that it writes.
+    pub fn written(&self) -> impl Iterator<Item = u32> {
+        (0u32..).zip(&self.params).filter(|(_, p)| p.access != Access::Read).map(|(at, _)| at)
+    }
+}
+
 /// The type in which elements of a storage type are computed: narrow floats in f32, sub-byte
 /// integers in 8 bits, everything else as it is.
 pub fn arithmetic_type(storage: DType) -> DType {

@@ -173,12 +173,7 @@ impl Check<'_> {
         }
         let last = self.scratch.last_sym();
         let node = self.graph.node(n);
-        let mut cx = InferCx {
-            graph: &mut self.scratch,
-            attrs: &node.attrs,
-            inputs: &node.inputs,
-            blocks: &node.blocks,
-        };
+        let mut cx = InferCx::new(&mut self.scratch, &node.attrs, &node.inputs, &node.blocks);
         let inferred = (node.op.infer)(&mut cx)?;
         if inferred.len() != node.outputs.len() {
             return Err(OpError(format!(

@@ -5,11 +5,12 @@ use super::emit::Source;
 use super::kernel::{self, Lowered};
 use crate::fuse::{Item, fuse};
 use crate::pass::Target;
+use nnc_ir::ops::assumptions;
 use nnc_ir::plan::{Packing, Program, Weight};
 use nnc_ir::tile::Kernel;
 use nnc_ir::{BlockId, DType, Dim, Graph, Node, Sym, Tensor, Type, ValueId};
 use nnc_tensor::plan::{
-    Buffer, BufferId, Carry, DimId, KernelId, Loop, Place, Plan, Port, Scan, Source as From, Step,
+    Buffer, BufferId, Carry, Check, DimId, KernelId, Loop, Place, Plan, Port, Scan, Source as From, Step,
 };
 use std::collections::{BTreeSet, HashMap};
 
@@ -56,6 +57,7 @@ pub fn lower(graph: &Graph, target: &Target) -> Result<Program, LowerError> {
         join: target.optimize,
     };
     l.inputs();
+    l.outputs_are_named()?;
     l.plan.steps = l.block(graph.body())?;
     for (v, name) in graph.block(graph.body()).results.iter().zip(&graph.output_names) {
         let buffer = l.value(*v);
@@ -63,6 +65,7 @@ pub fn lower(graph: &Graph, target: &Target) -> Result<Program, LowerError> {
         l.plan.outputs.push(Port { name: name.clone(), buffer, container });
     }
     l.lifetimes();
+    l.checks();
     Ok(Program { plan: l.plan, kernels: l.kernels, weights: l.weights })
 }
 
@@ -125,6 +128,34 @@ impl<'g> Lowering<'g> {
             self.buffers.insert(Source::Value(*v), buffer);
             let name = data.name.clone().unwrap_or_else(|| format!("input{i}"));
             self.plan.inputs.push(Port { name, buffer, container: container_of(&data.ty) });
+        }
+    }
+
+    /// A name for each result, and for nothing else.
+    fn outputs_are_named(&self) -> Result<(), LowerError> {
+        let (found, expected) =
+            (self.graph.output_names.len(), self.graph.block(self.graph.body()).results.len());
+        if found == expected {
+            return Ok(());
+        }
+        let message = format!("the graph has {expected} results and {found} names of outputs");
+        Err(LowerError { node: self.graph.name.clone(), message })
+    }
+
+    /// The sizes that were taken for equal: those given for the inputs may differ. What a branch or
+    /// a loop assumes need not hold where it does not run.
+    fn checks(&mut self) {
+        let (graph, mut scratch) = (self.graph, self.graph.clone());
+        let mut seen = BTreeSet::new();
+        for n in &graph.block(graph.body()).nodes {
+            let node = graph.node(*n);
+            for a in assumptions(&mut scratch, node) {
+                let (found, expected) = (self.dim(&a.found), self.dim(&a.expected));
+                if seen.insert((found, expected, a.or_one)) {
+                    let node = self.node(&node.origin);
+                    self.plan.checks.push(Check { found, expected, or_one: a.or_one, node });
+                }
+            }
         }
     }
 

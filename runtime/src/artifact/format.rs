@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 /// The first four bytes.
 pub(crate) const MAGIC: [u8; 4] = *b"nncA";
 /// Major version that this library reads and writes.
-pub(crate) const MAJOR: u16 = 1;
+pub(crate) const MAJOR: u16 = 2;
 /// Minor version that this library writes.
 #[cfg(feature = "write")]
 pub(crate) const MINOR: u16 = 0;

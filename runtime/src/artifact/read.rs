@@ -100,6 +100,11 @@ impl Artifact {
         self.code.bytes()
     }
 
+    /// Bytes of the weights, which all sessions share.
+    pub fn weights_len(&self) -> usize {
+        self.weights.len()
+    }
+
     pub(crate) fn weights(&self) -> &[u8] {
         &self.image.bytes()[self.weights.clone()]
     }

@@ -178,12 +178,40 @@ pub(crate) fn bytes_for(dtype: DType, count: usize) -> Result<usize, RunError> {
 pub(crate) fn check_sizes(program: &Program, checks: &[CheckInfo], dims: &[i64]) -> Result<(), RunError> {
     for c in checks {
         let (found, expected) = (dims[c.found.index()], dims[c.expected.index()]);
-        if found != expected && found != UNKNOWN && expected != UNKNOWN {
-            let (found, expected) = (described(program, c.found, dims), described(program, c.expected, dims));
-            return Err(RunError::Disagree { expected, found }.at(0, program.node(c.node)));
+        let fits = found == expected || (c.or_one && found == 1);
+        if !fits && found != UNKNOWN && expected != UNKNOWN {
+            return Err(disagreement(program, c, dims).at(0, program.node(c.node)));
         }
     }
     Ok(())
+}
+
+#[cold]
+fn disagreement(program: &Program, c: &CheckInfo, dims: &[i64]) -> RunError {
+    let mut expected = described(program, c.expected, dims);
+    if c.or_one {
+        expected.push_str(" or 1");
+    }
+    let mut symbols: Vec<u32> =
+        [c.found, c.expected].iter().flat_map(|d| program.exprs.symbols_of(d.index())).collect();
+    symbols.sort_unstable();
+    symbols.dedup();
+    let given: Vec<String> = symbols.into_iter().filter_map(|s| origin_of(program, s)).collect();
+    let given = match given.as_slice() {
+        [] => String::new(),
+        given => format!("; {}", given.join(", ")),
+    };
+    RunError::Disagree { expected, found: described(program, c.found, dims), given }
+}
+
+/// `"n" is dimension 0 of input "x"`: where a caller finds the size to change.
+fn origin_of(program: &Program, symbol: u32) -> Option<String> {
+    program.inputs.iter().filter(|p| p.container.is_none()).find_map(|port| {
+        let shape = &program.buffer(port.buffer).shape;
+        let axis = shape.iter().position(|d| program.exprs.lone_symbol(d.index()) == Some(symbol))?;
+        let name = &program.symbols.names[symbol as usize];
+        Some(format!("{name} is dimension {axis} of input \"{}\"", port.name))
+    })
 }
 
 /// `n = 4`, or just the number.
@@ -288,13 +316,13 @@ fn compare_inputs(program: &Program, shapes: &[&[usize]], dims: &[i64]) -> Resul
 }
 
 /// Packs the arena. Where shapes have changed before they will change again, so that sizes which
-/// depend on them get an eighth more room: a sequence that grows by one element a run then seldom
-/// needs a new layout.
+/// depend on them get a sixteenth more room: a sequence that grows by one element a run then seldom
+/// needs a new layout, and the arena stays within 10 % of the largest need.
 fn lay_out(program: &Program, spans: &[Span], roomy: bool) -> Result<Layout, RunError> {
     let request = |u: &ArenaUse| {
         let (shape, mut size) = (&program.buffer(u.buffer).shape, spans[u.buffer.index()].len as u64);
         if roomy && shape.iter().any(|d| program.dims[d.index()].as_const().is_none()) {
-            size = size.saturating_add(size / 8);
+            size = size.saturating_add(size / 16);
         }
         Request { size, first: u.first, last: u.last }
     };

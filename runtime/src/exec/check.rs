@@ -53,6 +53,14 @@ pub(crate) fn check(plan: &Plan, around: &Surroundings<'_>) -> Checked<Program> 
     steps::count_uses(&plan.steps, &mut c.uses);
     let steps = c.steps(&plan.steps, &buffers, 0)?;
     let (late_checks, checks) = c.checks(&late_dims)?;
+    let mut checks_of_symbol = vec![Vec::new(); c.symbols.names.len()];
+    for check in late_checks {
+        let mut symbols: Vec<u32> =
+            [check.found, check.expected].iter().flat_map(|d| exprs.symbols_of(d.index())).collect();
+        symbols.sort_unstable();
+        symbols.dedup();
+        symbols.into_iter().for_each(|s| checks_of_symbol[s as usize].push(check));
+    }
     let kernels = c.kernels()?;
     let port = |p: &nnc_tensor::plan::Port| PortInfo {
         name: p.name.clone(),
@@ -81,7 +89,7 @@ pub(crate) fn check(plan: &Plan, around: &Surroundings<'_>) -> Checked<Program> 
         outputs: plan.outputs.iter().map(port).collect(),
         kernels,
         checks,
-        late_checks,
+        checks_of_symbol,
         nodes: plan.nodes.clone(),
         steps,
     })
@@ -150,12 +158,13 @@ impl Checker<'_> {
     }
 
     fn checks(&self, late_dims: &[bool]) -> Checked<(Vec<CheckInfo>, Vec<CheckInfo>)> {
-        for Check { found, expected, node } in &self.plan.checks {
+        for Check { found, expected, node, .. } in &self.plan.checks {
             self.dim(*found)?;
             self.dim(*expected)?;
             self.node(*node)?;
         }
-        let info = |c: &Check| CheckInfo { found: c.found, expected: c.expected, node: c.node };
+        let info =
+            |c: &Check| CheckInfo { found: c.found, expected: c.expected, or_one: c.or_one, node: c.node };
         let is_late = |c: &CheckInfo| late_dims[c.found.index()] || late_dims[c.expected.index()];
         Ok(self.plan.checks.iter().map(info).partition(is_late))
     }

@@ -87,12 +87,14 @@ pub enum RunError {
         value: i64,
     },
     /// Two sizes differ.
-    #[error("sizes must agree: {expected} expected, found {found}")]
+    #[error("sizes must agree: {expected} expected, found {found}{given}")]
     Disagree {
         /// Expression and value.
         expected: String,
         /// Expression and value.
         found: String,
+        /// The inputs' dimensions that these sizes come from.
+        given: String,
     },
     /// More bytes than can be counted.
     #[error("a value of type {dtype} is too large for this machine")]

@@ -83,7 +83,7 @@ impl Run<'_> {
             match self.declared_len(id) {
                 Some(len) => {
                     let len = len?;
-                    self.memory.grow_late(i, len, &self.limits)?;
+                    self.memory.size_late(i, len, &self.limits)?;
                     let (shape, dims) = (&mut self.memory.late[i].shape, &self.memory.dims);
                     shape.clear();
                     // `declared_len` found every size known and not negative.

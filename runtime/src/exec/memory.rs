@@ -1,5 +1,5 @@
 //! A session's memory: arena, late blocks, slots, scratch. It only grows, so that a run with shapes
-//! that were seen before allocates nothing.
+//! that were seen before allocates nothing, and never by much more than the largest run needs.
 
 use super::bind::Binding;
 use super::call::Address;
@@ -85,10 +85,10 @@ impl Memory {
         let more = binding.layout.total.saturating_sub(self.arena.len());
         if more > 0 {
             limits.allow(self.held(), more)?;
-            // Its old content is worth nothing; giving it back first lowers the peak.
-            self.arena = Block::EMPTY;
             let total = binding.layout.total;
-            self.arena = Block::zeroed(total).ok_or(RunError::NoMemory(total))?;
+            if !self.arena.make_room(total) {
+                return Err(RunError::NoMemory(total));
+            }
         }
         limits.allow(self.held(), 0)
     }
@@ -100,7 +100,7 @@ impl Memory {
             staged.used = input.data.as_ptr().align_offset(align) != 0;
             if staged.used {
                 let len = input.data.len();
-                if !staged.block.grow(len, 0) {
+                if !staged.block.make_room(len) {
                     return Err(RunError::NoMemory(len));
                 }
                 staged.block[..len].copy_from_slice(input.data);
@@ -117,8 +117,22 @@ impl Memory {
 
     /// Bytes of all blocks.
     pub(crate) fn held(&self) -> u64 {
-        let late: u64 = self.late.iter().map(|l| l.block.len() as u64).sum();
-        self.arena.len() as u64 + self.scratch.len() as u64 + late
+        let late = self.late.iter().map(|l| &l.block);
+        let staged = self.staged.iter().map(|s| &s.block);
+        late.chain(staged).chain([&self.arena, &self.scratch]).map(|b| b.len() as u64).sum()
+    }
+
+    /// Gives a late block room for `len` new bytes.
+    pub(crate) fn size_late(&mut self, at: usize, len: usize, limits: &Limits) -> Result<(), RunError> {
+        let have = self.late[at].block.len();
+        if len > have {
+            limits.allow(self.held(), len - have)?;
+            if !self.late[at].block.make_room(len) {
+                return Err(RunError::NoMemory(len));
+            }
+        }
+        self.late[at].len = len;
+        Ok(())
     }
 
     /// Makes room for `len` bytes in a late block and keeps what it holds.
@@ -139,7 +153,7 @@ impl Memory {
     pub(crate) fn grow_scratch(&mut self, len: usize, limits: &Limits) -> Result<(), RunError> {
         if len > self.scratch.len() {
             limits.allow(self.held(), len - self.scratch.len())?;
-            if !self.scratch.grow(len, 0) {
+            if !self.scratch.make_room(len) {
                 return Err(RunError::NoMemory(len));
             }
         }

@@ -67,10 +67,11 @@ pub(crate) struct KernelInfo {
 }
 
 /// Two sizes that must agree.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct CheckInfo {
     pub(crate) found: DimId,
     pub(crate) expected: DimId,
+    pub(crate) or_one: bool,
     pub(crate) node: u32,
 }
 
@@ -98,7 +99,8 @@ pub(crate) struct Program {
     pub(crate) outputs: Vec<PortInfo>,
     pub(crate) kernels: Vec<KernelInfo>,
     pub(crate) checks: Vec<CheckInfo>,
-    pub(crate) late_checks: Vec<CheckInfo>,
+    /// For each symbol, the checks of late sizes that mention it.
+    pub(crate) checks_of_symbol: Vec<Vec<CheckInfo>>,
     pub(crate) nodes: Vec<String>,
     pub(crate) steps: Vec<Action>,
 }

@@ -188,7 +188,7 @@ impl Run<'_> {
                 Err(e) => return Err(e.into()),
             };
         }
-        check_sizes(program, &program.late_checks, &self.memory.dims)
+        check_sizes(program, &program.checks_of_symbol[symbol as usize], &self.memory.dims)
     }
 
     fn bind_size(&mut self, from: BufferId, axis: usize, symbol: u32) -> Result<(), RunError> {
@@ -201,7 +201,7 @@ impl Run<'_> {
         let dtype = self.program.buffer(id).dtype;
         let count = sizes.iter().try_fold(1usize, |n, s| n.checked_mul(*s));
         let len = bytes_for(dtype, count.ok_or(RunError::TooLarge { dtype })?)?;
-        self.memory.grow_late(at, len, &self.limits)?;
+        self.memory.size_late(at, len, &self.limits)?;
         let late = &mut self.memory.late[at];
         late.shape.clear();
         late.shape.extend_from_slice(sizes);
@@ -375,7 +375,11 @@ impl Run<'_> {
                 let (found, expected) = (self.size_of(id, axis)?, self.memory.dims[dim.index()]);
                 if expected != UNKNOWN && i64::try_from(found) != Ok(expected) {
                     let expected = format!("{} = {expected}", program.dims[dim.index()]);
-                    return Err(RunError::Disagree { expected, found: found.to_string() });
+                    return Err(RunError::Disagree {
+                        expected,
+                        found: found.to_string(),
+                        given: String::new(),
+                    });
                 }
             }
         }

@@ -69,6 +69,17 @@ impl Session {
         &self.artifact
     }
 
+    /// Bytes of the memory that this session holds beside the artifact's.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory.held()
+    }
+
+    /// Gives all of this session's memory back to the system; the next run takes what it needs.
+    pub fn release_memory(&mut self) {
+        self.memory = Memory::new(self.artifact.program());
+        self.bindings.clear();
+    }
+
     /// The inputs in the model's order.
     pub fn inputs(&self) -> Vec<Port> {
         self.ports(&self.artifact.program().inputs)
@@ -196,8 +207,26 @@ impl Session {
             profile: options.profile,
             step: 0,
         };
+        let present = Presence::new(&*self.executor);
         run.run()?;
+        drop(present);
         Ok(run)
+    }
+}
+
+/// Tells an executor of a run under way.
+struct Presence<'a>(&'a dyn Executor);
+
+impl<'a> Presence<'a> {
+    fn new(executor: &'a dyn Executor) -> Presence<'a> {
+        executor.enter();
+        Presence(executor)
+    }
+}
+
+impl Drop for Presence<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 

@@ -84,6 +84,11 @@ impl Gate {
         }
     }
 
+    /// Number of waiting threads that are at work.
+    pub(crate) fn n_inside(&self) -> usize {
+        (self.state.load(Ordering::Relaxed) & !OPEN) as usize
+    }
+
     /// Waits for jobs and joins them until [`Gate::end`].
     pub(crate) fn serve(&self) {
         let mut seen = 0;

@@ -22,6 +22,18 @@ pub trait Executor: Send + Sync {
     /// when all these calls have. Calls may overlap or follow each other; one call alone does all
     /// the work that the others leave.
     fn broadcast(&self, work: &(dyn Fn() + Sync));
+
+    /// A session begins a run on the calling thread.
+    fn enter(&self) {}
+
+    /// A run that began on the calling thread ends.
+    fn leave(&self) {}
+
+    /// Asked by each thread before each piece of work: whether it should go and leave the rest to
+    /// others, since there are more threads at work than processors.
+    fn is_crowded(&self) -> bool {
+        false
+    }
 }
 
 /// Length of the chunks of a range of `grid` points that take `cost_ns` nanoseconds each.
@@ -54,20 +66,24 @@ pub(crate) fn for_chunks(
         return;
     }
     let (next, workers) = (AtomicI64::new(0), AtomicUsize::new(0));
-    executor.broadcast(&|| {
-        let worker = workers.fetch_add(1, Ordering::Relaxed);
-        if worker >= threads {
-            return;
-        }
-        // Cannot overflow in practice: every thread passes the end once, by one step.
-        loop {
+    // Cannot overflow in practice: every thread passes the end once, by one step.
+    let work_off = |worker: usize, goes: &dyn Fn() -> bool| {
+        while !goes() {
             let begin = next.fetch_add(step, Ordering::Relaxed);
             if begin >= grid || begin < 0 {
                 return;
             }
             f(worker, begin, begin.saturating_add(step).min(grid));
         }
+    };
+    executor.broadcast(&|| {
+        let worker = workers.fetch_add(1, Ordering::Relaxed);
+        if worker < threads {
+            work_off(worker, &|| executor.is_crowded());
+        }
     });
+    // What is left where all have gone; nobody else has a number now.
+    work_off(0, &|| false);
 }
 
 #[cfg(test)]
@@ -101,6 +117,30 @@ mod tests {
             seen.sort_unstable();
             assert_eq!(seen, (0..grid).collect::<Vec<_>>());
         }
+    }
+
+    /// Sends everybody home.
+    struct Crowded;
+
+    impl Executor for Crowded {
+        fn threads(&self) -> usize {
+            2
+        }
+        fn broadcast(&self, work: &(dyn Fn() + Sync)) {
+            work();
+        }
+        fn is_crowded(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn the_caller_does_what_others_leave() {
+        let sum = AtomicI64::new(0);
+        for_chunks(&Crowded, 100, 7, &|_, begin, end| {
+            sum.fetch_add((begin..end).sum(), Ordering::Relaxed);
+        });
+        assert_eq!(sum.into_inner(), 4950);
     }
 
     #[test]

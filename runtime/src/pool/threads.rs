@@ -2,6 +2,8 @@
 
 use super::chunks::{Executor, for_chunks};
 use crate::os::{Gate, usable_cpus};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -10,10 +12,13 @@ use std::time::Instant;
 /// model follow each other within a few microseconds, and waking a sleeper takes tens.
 const SPIN_NS: u64 = 20_000;
 
-/// A pool of threads. Several sessions may share one; a session that finds it busy runs alone.
+/// A pool of threads. Several sessions may share one; a session that finds it busy runs alone, and
+/// the pool's own threads stand back where the sessions' threads keep the processors busy by themselves.
 pub struct Pool {
     gate: Arc<Gate>,
     others: Vec<JoinHandle<()>>,
+    /// Runs under way.
+    callers: AtomicUsize,
 }
 
 impl Pool {
@@ -23,10 +28,16 @@ impl Pool {
         let gate = Arc::new(Gate::new(spins()));
         let spawn = |i: usize| {
             let gate = Arc::clone(&gate);
-            std::thread::Builder::new().name(format!("nnc-{i}")).spawn(move || gate.serve()).ok()
+            std::thread::Builder::new()
+                .name(format!("nnc-{i}"))
+                .spawn(move || {
+                    POOL_THREAD.set(true);
+                    gate.serve();
+                })
+                .ok()
         };
         let others = (1..threads).map_while(spawn).collect();
-        Pool { gate, others }
+        Pool { gate, others, callers: AtomicUsize::new(0) }
     }
 
     /// Calls `f(worker, begin, end)` for every chunk of `grain` points of `0..grid`.
@@ -41,11 +52,23 @@ impl Executor for Pool {
     }
 
     fn broadcast(&self, work: &(dyn Fn() + Sync)) {
-        if self.others.is_empty() {
+        if self.callers.load(Ordering::Relaxed) >= self.threads() {
             work();
         } else {
             self.gate.broadcast(work);
         }
+    }
+
+    fn enter(&self) {
+        self.callers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn leave(&self) {
+        self.callers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn is_crowded(&self) -> bool {
+        is_pool_thread() && self.callers.load(Ordering::Relaxed) + self.gate.n_inside() > self.threads()
     }
 }
 
@@ -57,6 +80,13 @@ impl Drop for Pool {
             let _ = thread.join();
         }
     }
+}
+
+thread_local!(static POOL_THREAD: Cell<bool> = const { Cell::new(false) });
+
+/// The calling thread is a pool's, not an application's.
+fn is_pool_thread() -> bool {
+    POOL_THREAD.get()
 }
 
 /// Threads that a pool has unless told otherwise: processors in the affinity mask, at most the
@@ -85,7 +115,7 @@ fn spins() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicI64;
 
     #[test]
     fn many_launches_in_a_row_are_all_complete() {
@@ -140,6 +170,31 @@ mod tests {
             count.fetch_add(1, Ordering::Relaxed);
         });
         assert_eq!(count.into_inner(), 100);
+    }
+
+    /// As many callers as processors: the pool's own thread stays out.
+    #[test]
+    fn two_callers_keep_two_processors_busy() {
+        let (pool, ready) = (Pool::new(2), std::sync::Barrier::new(2));
+        let (busy, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    pool.enter();
+                    ready.wait();
+                    for _ in 0..500 {
+                        pool.run(64, 1, &|_, _, _| {
+                            most.fetch_max(busy.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                            std::hint::black_box((0..100).sum::<i64>());
+                            busy.fetch_sub(1, Ordering::SeqCst);
+                        });
+                    }
+                    ready.wait();
+                    pool.leave();
+                });
+            }
+        });
+        assert!(most.into_inner() <= 2);
     }
 
     #[test]

@@ -117,6 +117,8 @@ pub struct Kernel {
     pub offset: u64,
     /// Bytes of scratch a thread needs.
     pub scratch: DimId,
+    /// Which of its buffers it writes, by position.
+    pub writes: Vec<u32>,
 }
 
 /// A microkernel family that generated code calls.
@@ -128,13 +130,15 @@ pub struct Contract {
     pub version: u32,
 }
 
-/// Two sizes that must be equal, or a size that must not be negative.
+/// Two sizes that must be equal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {
     /// Found.
     pub found: DimId,
     /// Expected.
     pub expected: DimId,
+    /// Size 1 will do too: the elements are then repeated.
+    pub or_one: bool,
     /// Which node asks, as an index into [`Plan::nodes`].
     pub node: u32,
 }

@@ -57,13 +57,35 @@ fn checks_name_the_node_and_both_sizes() {
     let x = b.input("x", DType::I64, &[n()]);
     let node = b.node("concat");
     let (found, expected) = (b.dim(n().modulo(&3.into())), b.dim(0));
-    b.plan.checks.push(Check { found, expected, node });
+    b.plan.checks.push(Check { found, expected, or_one: false, node });
     b.output("x", x);
     let mut s = b.session();
     assert!(s.run(&[("x", zeros(&[6]))]).is_ok());
     let message = s.run(&[("x", zeros(&[7]))]).unwrap_err().to_string();
     assert!(message.contains("node \"concat\": sizes must agree: 0 expected, found "), "{message}");
-    assert!(message.ends_with(" = 1"), "{message}");
+    assert!(message.ends_with(" = 1; n is dimension 0 of input \"x\""), "{message}");
+}
+
+#[test]
+fn a_size_that_is_repeated_is_equal_or_one() {
+    let mut b = Build::default();
+    let m = Dim::named("m");
+    let x = b.input("x", DType::I64, &[n()]);
+    b.input("mask", DType::I64, &[1.into(), m.clone()]);
+    let node = b.node("add");
+    let (found, expected) = (b.dim(m), b.dim(n()));
+    b.plan.checks.push(Check { found, expected, or_one: true, node });
+    b.output("x", x);
+    let mut s = b.session();
+    for fits in [1, 4] {
+        assert!(s.run(&[("x", zeros(&[4])), ("mask", zeros(&[1, fits]))]).is_ok());
+    }
+    let message = s.run(&[("x", zeros(&[4])), ("mask", zeros(&[1, 3]))]).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "step 0, node \"add\": sizes must agree: n = 4 or 1 expected, found m = 3; \
+         n is dimension 0 of input \"x\", m is dimension 1 of input \"mask\""
+    );
 }
 
 #[test]

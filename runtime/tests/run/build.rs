@@ -66,7 +66,7 @@ impl Build {
     pub(crate) fn kernel(&mut self, name: &str, code: &[u8], scratch: i64) -> KernelId {
         let (offset, scratch) = (self.code.len() as u64, self.dim(scratch));
         self.code.extend_from_slice(code);
-        self.plan.kernels.push(Kernel { name: name.to_owned(), offset, scratch });
+        self.plan.kernels.push(Kernel { name: name.to_owned(), offset, scratch, writes: Vec::new() });
         KernelId(self.plan.kernels.len() as u32 - 1)
     }
 

@@ -38,7 +38,7 @@ fn late_checks_are_made_when_sizes_are_known() {
     let step = b.routine("positive", &[x], &[kept]);
     b.step(step);
     let (found, expected, node) = (b.dim(k()), b.dim(2), b.node("checked"));
-    b.plan.checks.push(Check { found, expected, node });
+    b.plan.checks.push(Check { found, expected, or_one: false, node });
     b.output("kept", kept);
     let mut s = b.session();
     assert!(s.run(&[("x", ints(&[1, 2]).into())]).is_ok());

@@ -118,7 +118,7 @@ fn other_formats_name_their_writer() {
     let mut bytes = sample().bytes();
     bytes[4] = 9;
     let message = Artifact::from_bytes(bytes).unwrap_err().to_string();
-    assert_eq!(message, "the artifact has format 9, written by nnc 1.2.3; this runtime reads format 1");
+    assert_eq!(message, "the artifact has format 9, written by nnc 1.2.3; this runtime reads format 2");
     let message = Artifact::from_bytes(b"PK\x03\x04".to_vec()).unwrap_err().to_string();
     assert_eq!(message, "this is no nnc artifact: it does not start with \"nncA\"");
 }

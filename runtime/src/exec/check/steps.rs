@@ -47,6 +47,13 @@ impl Checker<'_> {
         for b in buffers {
             self.bytes(*b, all)?;
         }
+        let plan = &self.plan.kernels[kernel.index()];
+        for at in &plan.writes {
+            match buffers.get(*at as usize) {
+                Some(b) => self.writable(*b, all)?,
+                None => return wrong(format!("kernel \"{}\" has no buffer {at}", plan.name)),
+            }
+        }
         Ok(LaunchInfo {
             kernel: kernel.index(),
             late: buffers.iter().copied().filter(|b| all[b.index()].late).collect(),
