@@ -10,4 +10,5 @@ mod models;
 mod onnx;
 mod operators;
 mod program;
+mod promises;
 mod random_graphs;

@@ -27,6 +27,16 @@ fn check(g: &Graph, shape: &[usize]) {
     assert!(error < 1e-5, "relative error {error}");
 }
 
+/// A result without a name would be lost.
+#[test]
+fn results_without_names_are_refused() {
+    let text = "graph @two(%x: f32[n]) -> (f32[n], f32[n]) {\n  %y = neg(%x) : f32[n]\n  return %x, %y\n}";
+    let mut graph = nnc_ir::text::parse(text, &[]).unwrap_or_else(|e| panic!("{e}"));
+    graph.output_names.truncate(1);
+    let refusal = nnc_passes::lower(&graph, &nnc_passes::Target::default()).expect_err("a name is missing");
+    assert!(refusal.to_string().contains("2 results and 1 names"), "{refusal}");
+}
+
 #[test]
 fn elementwise_with_broadcast() {
     for shape in [[1usize, 1], [3, 5], [7, 300], [2, 5000]] {
