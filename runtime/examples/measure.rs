@@ -147,10 +147,16 @@ fn size_of(d: &Dim, sizes: &Sizes) -> usize {
 
 /// One model at one set of shapes.
 fn fixed(args: &Args, facts: &mut Vec<(&str, String)>) -> Outcome<()> {
-    let begin = Instant::now();
-    let artifact = Arc::new(Artifact::open(&args.model)?);
-    facts.push(("load_ms", ms(begin.elapsed())));
-    let mut session = Session::with_options(artifact, &threads(2));
+    // The fastest of some: what loading costs beside the disk.
+    let load = |_| -> Outcome<(Duration, Artifact)> {
+        let begin = Instant::now();
+        let artifact = Artifact::open(&args.model)?;
+        Ok((begin.elapsed(), artifact))
+    };
+    let loads: Vec<(Duration, Artifact)> = (0..5).map(load).collect::<Outcome<_>>()?;
+    let (time, artifact) = loads.into_iter().min_by_key(|(time, _)| *time).ok_or("five are not none")?;
+    facts.push(("load_ms", ms(time)));
+    let mut session = Session::with_options(Arc::new(artifact), &threads(2));
     let inputs = read_inputs(&session.inputs(), args)?;
     let names: Vec<String> = session.inputs().into_iter().map(|p| p.name).collect();
     let named: Vec<(&str, Value)> = names.iter().map(String::as_str).zip(inputs.iter().cloned()).collect();

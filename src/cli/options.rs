@@ -8,7 +8,7 @@ pub(crate) struct CompileOptions {
     /// What to compile for: native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64, riscv64, riscv64+v.
     #[arg(long, default_value = "native", value_name = "NAME", help_heading = "Compilation")]
     pub(crate) target: String,
-    /// 0: no fusion, portable schedules; 2: all of it.
+    /// 0: a kernel for each operator, no rewriting of the graph; 1 to 3: all optimizations.
     #[arg(short = 'O', value_name = "LEVEL", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3), help_heading = "Compilation")]
     pub(crate) level: u8,
     /// Stop after so many rewrites, to find the one that goes wrong.
