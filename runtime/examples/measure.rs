@@ -193,8 +193,6 @@ fn borrowed(
         facts.push(("not_borrowed", format!("{:?}", e.to_string())));
         return Ok(());
     }
-    // Threads of the pool allocate where they begin, which may be later.
-    std::thread::sleep(Duration::from_millis(20));
     run(&mut session, views, &mut outputs)?;
     let weights = artifact.weights_len() as u64;
     facts.push(("weights", weights.to_string()));

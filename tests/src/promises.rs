@@ -91,7 +91,7 @@ fn memory_allocations_threads_and_load_time() {
         let large = std::fs::metadata(&artifact).is_ok_and(|m| m.len() > 100 << 20);
         let runs = if large { "10" } else { "100" };
         let facts = measure(&program, &[&text(&artifact), &text(&data), "--runs", runs]);
-        println!("{} {facts}", case.display());
+        eprintln!("{} {facts}", case.display());
         failed.extend(broken(&facts).into_iter().map(|b| format!("{}: {b}", case.display())));
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
@@ -136,7 +136,7 @@ fn a_thousand_runs_of_fifty_shapes() {
     for (artifact, dims) in cases {
         let facts =
             measure(&program, &[&text(&artifact), "--shapes", "50", "--runs", "1000", "--dims", dims]);
-        println!("{} {facts}", artifact.display());
+        eprintln!("{} {facts}", artifact.display());
         assert_eq!(facts["wrong"], 0, "{}", artifact.display());
         let (held, need) = (number(&facts, "session"), number(&facts, "largest_need"));
         assert!(held <= 1.1 * need, "{}: {held} bytes where {need} are needed", artifact.display());

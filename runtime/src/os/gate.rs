@@ -26,6 +26,8 @@ pub(crate) struct Gate {
     /// Counts jobs; waiting threads sleep on it.
     epoch: Word,
     sleepers: AtomicU32,
+    /// Counts the threads that have come to serve.
+    arrived: Word,
     owner_sleeps: AtomicU32,
     ends: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -47,6 +49,7 @@ impl Gate {
             state: Word::default(),
             epoch: Word::default(),
             sleepers: AtomicU32::new(0),
+            arrived: Word::default(),
             owner_sleeps: AtomicU32::new(0),
             ends: AtomicBool::new(false),
             panic: Mutex::new(None),
@@ -89,8 +92,21 @@ impl Gate {
         (self.state.load(Ordering::Relaxed) & !OPEN) as usize
     }
 
+    /// Waits until so many threads serve: what a thread allocates at its start is done then.
+    pub(crate) fn await_threads(&self, n: usize) {
+        loop {
+            let arrived = self.arrived.load(Ordering::Acquire);
+            if arrived as usize >= n {
+                return;
+            }
+            self.arrived.wait(arrived);
+        }
+    }
+
     /// Waits for jobs and joins them until [`Gate::end`].
     pub(crate) fn serve(&self) {
+        self.arrived.fetch_add(1, Ordering::Release);
+        self.arrived.wake_all();
         let mut seen = 0;
         while !self.ends.load(Ordering::Acquire) {
             self.epoch.wait_change(seen, self.spins, &self.sleepers);

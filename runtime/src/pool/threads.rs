@@ -36,7 +36,8 @@ impl Pool {
                 })
                 .ok()
         };
-        let others = (1..threads).map_while(spawn).collect();
+        let others: Vec<JoinHandle<()>> = (1..threads).map_while(spawn).collect();
+        gate.await_threads(others.len());
         Pool { gate, others, callers: AtomicUsize::new(0) }
     }
 
