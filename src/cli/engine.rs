@@ -69,13 +69,10 @@ pub(crate) fn is_artifact(path: &Path) -> bool {
 
 /// An artifact's fault with the file's name.
 fn in_file(path: &Path, e: ArtifactError) -> Failure {
-    let recompile = || "compile the model again on this machine, or with --target for this CPU".to_owned();
     let help = match &e {
-        ArtifactError::Version { .. }
-        | ArtifactError::Target { .. }
-        | ArtifactError::Abi { .. }
-        | ArtifactError::Features { .. }
-        | ArtifactError::Kernel { .. } => Some(recompile()),
+        ArtifactError::Version { .. } | ArtifactError::Abi { .. } | ArtifactError::Kernel { .. } => {
+            Some("compile the model again on this machine, or with --target for this CPU".to_owned())
+        }
         _ => None,
     };
     let headline = match &e {

@@ -43,6 +43,17 @@ impl Isa {
         Isa::ALL.into_iter().find(|isa| isa.name() == name)
     }
 
+    /// What the set has above those it implies, by the names of Rust's `target_feature`.
+    pub const fn features(self) -> &'static [&'static str] {
+        match self {
+            // Advanced SIMD is part of the base.
+            Isa::Portable | Isa::Neon => &[],
+            Isa::Avx2 => &["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "lzcnt", "movbe"],
+            Isa::Avx512 => &["avx512f", "avx512bw", "avx512dq", "avx512vl"],
+            Isa::Avx512Vnni => &["avx512vnni"],
+        }
+    }
+
     /// Every set that a CPU with this one also has, itself last.
     pub fn implied(self) -> &'static [Isa] {
         let chain: &'static [Isa] = if self == Isa::Neon { &AARCH64 } else { &X86_64 };

@@ -52,11 +52,13 @@ pub enum ArtifactError {
     #[error("the artifact's plan is not valid: {0}")]
     Plan(String),
     /// For another kind of CPU.
-    #[error("the artifact was compiled for {target}; this CPU is {host}")]
+    #[error(
+        "the artifact was compiled for {target}; this CPU is {host}: compile the model with --target {host}"
+    )]
     Target {
         /// The artifact's target.
         target: String,
-        /// This CPU's architecture.
+        /// The best target of this CPU.
         host: &'static str,
     },
     /// For another operating system's calling convention.
@@ -68,10 +70,15 @@ pub enum ArtifactError {
         expected: &'static str,
     },
     /// The CPU lacks instructions.
-    #[error("the artifact was compiled for {target}; this CPU lacks {}", missing.join(", "))]
+    #[error(
+        "the artifact was compiled for {target}; this CPU is {host} and lacks {}: compile the model with --target {host}",
+        missing.join(", ")
+    )]
     Features {
         /// The artifact's target.
         target: String,
+        /// The best target of this CPU.
+        host: &'static str,
         /// What the CPU lacks.
         missing: Vec<String>,
     },

@@ -16,6 +16,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
 mod epilogue;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 mod tile;
 
@@ -28,4 +30,6 @@ pub(crate) const ROWS: &[&[Kernel]] = &[
     avx2::ROWS,
     #[cfg(target_arch = "x86_64")]
     avx512vnni::ROWS,
+    #[cfg(target_arch = "aarch64")]
+    neon::ROWS,
 ];
