@@ -1,14 +1,15 @@
-//! Runs compiled models on the standard's test data and compares what comes out:
-//! `run_case [--isa NAME] model.nnc folder …`.
+//! Runs a compiled model on the standard's test data and compares what comes out:
+//! `run_case [--isa NAME] [--l2 BOUND] model.nnc folder …`.
 //!
-//! A folder holds `test_data_set_N` with `input_K.pb` and `output_K.pb`. Needs no compiler, so a test
+//! A folder holds `test_data_set_N` with `input_K.pb` and `output_K.pb`. `--isa` takes the CPU for one that
+//! has this instruction set at most, `--l2` bounds the relative L2 error in place of the default. Needs no compiler, so a test
 //! builds it for another machine and runs it there; ends with exit code 1 where a result is wrong.
 #![allow(clippy::print_stdout)] // a program's output
 
 use nnc_runtime::tensor::compare::{Difference, Tolerance, compare};
 use nnc_runtime::tensor::file::{ProtoKind, read_value_proto};
 use nnc_runtime::tensor::plan::Plan;
-use nnc_runtime::{Artifact, DType, Isa, LoadOptions, Port, Session, Value};
+use nnc_runtime::{Artifact, ArtifactError, DType, Isa, LoadOptions, Port, Session, Value};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,15 +31,20 @@ fn main() -> ExitCode {
 /// Whether every result is the expected one.
 fn run() -> Result<bool, Failure> {
     let mut args = std::env::args().skip(1).peekable();
-    let isa = match args.next_if(|a| a == "--isa").and_then(|_| args.next()) {
+    let mut option = |name: &str| args.next_if(|a| a == name).and_then(|_| args.next());
+    let isa = match option("--isa") {
         Some(name) => Some(Isa::from_name(&name).ok_or(format!("no instruction set is named \"{name}\""))?),
         None => None,
     };
-    let model = args.next().ok_or("usage: run_case [--isa NAME] model.nnc folder ...")?;
+    let bound = option("--l2").map(|text| text.parse::<f64>()).transpose()?;
+    let model = args.next().ok_or("usage: run_case [--isa NAME] [--l2 BOUND] model.nnc folder ...")?;
     let options = LoadOptions { isa, check_weights: true, ..LoadOptions::default() };
-    let artifact = Artifact::open_with(&model, &options)?;
+    let artifact = Artifact::open_with(&model, &options).map_err(advise)?;
     let isa = artifact.kernels().iter().map(|k| k.isa).max().unwrap_or(Isa::Portable);
-    let tolerance = Tolerance::default_for(is_coarse(artifact.plan()));
+    let mut tolerance = Tolerance::default_for(is_coarse(artifact.plan()));
+    if let (Tolerance::Whole { l2, .. }, Some(bound)) = (&mut tolerance, bound) {
+        *l2 = bound;
+    }
     let mut session = Session::new(Arc::new(artifact));
     let (mut right, mut sets) = (true, 0);
     for folder in args.map(PathBuf::from) {
@@ -56,6 +62,14 @@ fn run() -> Result<bool, Failure> {
         return Err("no test_data_set_N is in the folders given".into());
     }
     Ok(right)
+}
+
+/// An artifact's fault with what to do about it.
+fn advise(e: ArtifactError) -> Failure {
+    match e.help() {
+        Some(help) => format!("{e}: {help}").into(),
+        None => e.into(),
+    }
 }
 
 /// The folders of test data in the order of their names.

@@ -69,17 +69,11 @@ pub(crate) fn is_artifact(path: &Path) -> bool {
 
 /// An artifact's fault with the file's name.
 fn in_file(path: &Path, e: ArtifactError) -> Failure {
-    let help = match &e {
-        ArtifactError::Version { .. } | ArtifactError::Abi { .. } | ArtifactError::Kernel { .. } => {
-            Some("compile the model again on this machine, or with --target for this CPU".to_owned())
-        }
-        _ => None,
-    };
     let headline = match &e {
         ArtifactError::Io { .. } => e.to_string(),
         other => format!("\"{}\": {other}", path.display()),
     };
-    Failure { help, ..Failure::user(headline) }
+    Failure { help: e.help(), ..Failure::user(headline) }
 }
 
 /// Names of the routines that a model calls.

@@ -11,3 +11,4 @@ mod onnx;
 mod operators;
 mod program;
 mod random_graphs;
+mod targets;

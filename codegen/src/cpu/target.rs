@@ -140,7 +140,12 @@ impl CpuTarget {
         ] {
             shared.set(name, value).map_err(|e| fail(e.to_string()))?;
         }
-        let mut builder = isa::lookup_by_name(self.triple()).map_err(|e| fail(e.to_string()))?;
+        let mut builder = isa::lookup_by_name(self.triple()).map_err(|e| match e {
+            isa::LookupError::SupportDisabled => {
+                fail("nnc was built without its backend (feature \"all-targets\")".into())
+            }
+            other => fail(other.to_string()),
+        })?;
         for name in self.features() {
             builder.enable(name).map_err(|e| fail(format!("{name}: {e}")))?;
         }

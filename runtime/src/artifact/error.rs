@@ -70,10 +70,7 @@ pub enum ArtifactError {
         expected: &'static str,
     },
     /// The CPU lacks instructions.
-    #[error(
-        "the artifact was compiled for {target}; this CPU is {host} and lacks {}: compile the model with --target {host}",
-        missing.join(", ")
-    )]
+    #[error("the artifact was compiled for {target}; this CPU is {host} and lacks {}", missing.join(", "))]
     Features {
         /// The artifact's target.
         target: String,
@@ -104,6 +101,19 @@ pub enum ArtifactError {
 }
 
 impl ArtifactError {
+    /// What to do about it, where the artifact is right but of no use here.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            ArtifactError::Target { host, .. } | ArtifactError::Features { host, .. } => {
+                Some(format!("compile the model with --target {host}"))
+            }
+            ArtifactError::Version { .. } | ArtifactError::Abi { .. } | ArtifactError::Kernel { .. } => {
+                Some("compile the model again on this machine, or with --target for this CPU".into())
+            }
+            _ => None,
+        }
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path, source: std::io::Error) -> ArtifactError {
         ArtifactError::Io { action, path: path.to_path_buf(), source }
     }

@@ -28,5 +28,5 @@ const SHAPES: &[Shape<GemmArgs>] = &[
 ];
 
 kernel_rows! { Neon, "neon";
-    f32_gemm_6x16_neon: "f32_gemm" v1 (6, 16) => |args| multiply(args, SHAPES);
+    f32_gemm_6x16_neon: "f32_gemm" v2 (6, 16) => |args| multiply(args, SHAPES);
 }
