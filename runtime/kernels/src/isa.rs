@@ -43,7 +43,8 @@ impl Isa {
         Isa::ALL.into_iter().find(|isa| isa.name() == name)
     }
 
-    /// What the set has above those it implies, by the names of Rust's `target_feature`.
+    /// What CPUs with the sets that this one implies may lack and those with this one have, by the names
+    /// of Rust's `target_feature`.
     pub const fn features(self) -> &'static [&'static str] {
         match self {
             // Advanced SIMD is part of the base.

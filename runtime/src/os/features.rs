@@ -104,11 +104,6 @@ mod tests {
 
     #[test]
     fn limits_take_features_and_levels_away() {
-        for isa in Isa::available() {
-            for feature in isa.features() {
-                assert!(has(feature), "{} implies {feature}", isa.name());
-            }
-        }
         for isa in Isa::ALL {
             let features: Vec<String> = isa.features().iter().map(|f| (*f).to_owned()).collect();
             assert_eq!(missing_features(&features, Some(Isa::Portable)), features);
@@ -116,7 +111,7 @@ mod tests {
         let levels = [("x86-64-v2", Isa::Portable), ("x86-64-v3", Isa::Avx2), ("x86-64-v4", Isa::Avx512)];
         for (name, isa) in levels.into_iter().filter(|(_, isa)| Isa::available().contains(isa)) {
             let expected = if cfg!(target_arch = "x86_64") { name } else { host_architecture() };
-            assert_eq!(best_target(Some(isa)).strip_suffix("+v").unwrap_or(best_target(Some(isa))), expected);
+            assert_eq!(best_target(Some(isa)).trim_end_matches("+v"), expected);
         }
     }
 }
