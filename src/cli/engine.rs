@@ -138,6 +138,6 @@ pub(crate) fn target_for(isa: Isa) -> &'static str {
         Isa::Portable if cfg!(target_arch = "x86_64") => "x86-64-v2",
         Isa::Avx2 => "x86-64-v3",
         Isa::Avx512 | Isa::Avx512Vnni => "x86-64-v4",
-        Isa::Portable | Isa::Neon => "native",
+        Isa::Portable | Isa::Neon | Isa::NeonDot => "native",
     }
 }

@@ -41,7 +41,7 @@ pub(crate) struct VerifyArgs {
     /// Absolute tolerance, in place of the case's.
     #[arg(long)]
     atol: Option<f64>,
-    /// Use these instruction sets, one after the other: portable, avx2, avx512, avx512vnni, neon.
+    /// Use these instruction sets, one after the other: portable, avx2, avx512, avx512vnni, neon, neondot.
     #[arg(long, value_delimiter = ',', value_parser = parse_isa)]
     isa: Vec<Isa>,
     /// Number of threads.

@@ -18,6 +18,8 @@ mod avx512vnni;
 mod epilogue;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neondot;
 mod portable;
 mod tile;
 
@@ -32,4 +34,6 @@ pub(crate) const ROWS: &[&[Kernel]] = &[
     avx512vnni::ROWS,
     #[cfg(target_arch = "aarch64")]
     neon::ROWS,
+    #[cfg(target_arch = "aarch64")]
+    neondot::ROWS,
 ];

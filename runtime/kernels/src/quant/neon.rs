@@ -18,6 +18,8 @@ type Halves = (int16x8_t, int16x8_t);
 // SAFETY of every intrinsic here: it is reached only from entry points compiled for Advanced SIMD,
 // which run only where the CPU has it.
 impl Sums for Neon {
+    const SIGNED: bool = false;
+
     type B = [Halves; 4];
 
     #[inline(always)]
