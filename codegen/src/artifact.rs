@@ -1,10 +1,10 @@
 //! Writes a lowered model with its machine code as an artifact.
 
-use crate::cpu::{self, Arch, CodegenError, CpuTarget};
+use crate::cpu::{self, CodegenError, CpuTarget};
 use crate::pack::pack;
 use nnc_ir::plan::Program;
 use nnc_ir::{DType, Dim};
-use nnc_runtime::{ArtifactError, ArtifactInfo, ArtifactWriter, host_abi};
+use nnc_runtime::{ArtifactError, ArtifactInfo, ArtifactWriter};
 use nnc_tensor::plan::{DimId, Kernel, Place, Plan, Step};
 use std::collections::HashMap;
 use std::path::Path;
@@ -29,17 +29,6 @@ pub struct Sizes {
     pub weights: u64,
 }
 
-/// What the CPU must have, by the names of Rust's `target_feature`.
-fn features(target: CpuTarget) -> Vec<String> {
-    let level: &[&[&str]] = &[
-        &["sse3", "ssse3", "sse4.1", "sse4.2", "popcnt"],
-        &["avx", "avx2", "fma", "bmi1", "bmi2", "lzcnt"],
-        &["avx512f", "avx512dq", "avx512vl"],
-    ];
-    let n = if target.arch == Arch::X86_64 { usize::from(target.level.clamp(2, 4)) - 1 } else { 0 };
-    level[..n].iter().flat_map(|f| f.iter().map(|s| (*s).to_owned())).collect()
-}
-
 /// Compiles a program's kernels, packs its weights and writes the artifact.
 pub fn write(
     program: &Program,
@@ -54,8 +43,8 @@ pub fn write(
     link(&mut plan, program, &module);
     let info = ArtifactInfo {
         target: target.to_string(),
-        abi: host_abi().to_owned(),
-        features: features(target),
+        abi: target.abi().to_owned(),
+        features: target.required().into_iter().map(str::to_owned).collect(),
         ..info
     };
     let code = module.code.len() as u64;

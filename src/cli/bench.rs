@@ -1,7 +1,6 @@
 //! `nnc bench`: latency, throughput and memory, alone or against other engines.
 
 use super::case::{data_folders, model_of, read_data};
-use super::compare::{Difference, Tolerance, compare};
 use super::config::{Config, is_type};
 use super::engine::{self, thread_count};
 use super::failure::Failure;
@@ -15,6 +14,7 @@ use super::source::read_all;
 use super::units;
 use clap::Args;
 use nnc_runtime::{Artifact, Executor, Pool, Session, Value};
+use nnc_tensor::compare::{Difference, Tolerance, compare};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

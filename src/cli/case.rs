@@ -1,9 +1,9 @@
 //! A case in the standard's layout: `model.onnx`, `test_data_set_N/input_K.pb` and `output_K.pb`, and
 //! optionally `tolerance.json` with `rtol` and `atol`.
 
-use super::compare::Tolerance;
 use super::failure::Failure;
 use nnc_runtime::{Port, Session, Value};
+use nnc_tensor::compare::Tolerance;
 use nnc_tensor::file::{ProtoKind, read_value_proto};
 use std::path::{Path, PathBuf};
 
@@ -69,13 +69,7 @@ pub(crate) fn read_value(path: &Path, kind: ProtoKind) -> Result<Value, Failure>
 
 /// The message that holds a port's values.
 pub(crate) fn proto_kind(port: &Port) -> ProtoKind {
-    let container = port.container.as_deref().unwrap_or("");
-    match container.split('(').next() {
-        Some("seq") => ProtoKind::Sequence,
-        Some("opt") => ProtoKind::Optional,
-        Some("map") => ProtoKind::Map,
-        _ => ProtoKind::Tensor,
-    }
+    ProtoKind::of_container(port.container.as_deref())
 }
 
 /// The tolerance that the folder states.

@@ -69,20 +69,11 @@ pub(crate) fn is_artifact(path: &Path) -> bool {
 
 /// An artifact's fault with the file's name.
 fn in_file(path: &Path, e: ArtifactError) -> Failure {
-    let recompile = || "compile the model again on this machine, or with --target for this CPU".to_owned();
-    let help = match &e {
-        ArtifactError::Version { .. }
-        | ArtifactError::Target { .. }
-        | ArtifactError::Abi { .. }
-        | ArtifactError::Features { .. }
-        | ArtifactError::Kernel { .. } => Some(recompile()),
-        _ => None,
-    };
     let headline = match &e {
         ArtifactError::Io { .. } => e.to_string(),
         other => format!("\"{}\": {other}", path.display()),
     };
-    Failure { help, ..Failure::user(headline) }
+    Failure { help: e.help(), ..Failure::user(headline) }
 }
 
 /// Names of the routines that a model calls.
@@ -147,6 +138,6 @@ pub(crate) fn target_for(isa: Isa) -> &'static str {
         Isa::Portable if cfg!(target_arch = "x86_64") => "x86-64-v2",
         Isa::Avx2 => "x86-64-v3",
         Isa::Avx512 | Isa::Avx512Vnni => "x86-64-v4",
-        Isa::Portable | Isa::Neon => "native",
+        Isa::Portable | Isa::Neon | Isa::NeonDot => "native",
     }
 }

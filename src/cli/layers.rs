@@ -3,12 +3,12 @@
 //! Every value of the outermost block becomes an output, so that fusion cannot hide it. A fault that
 //! only fusion brings out is then gone; the absence of a deviating node says so.
 
-use super::compare::{Tolerance, compare};
 use super::engine;
 use super::failure::Failure;
 use nnc::Options;
 use nnc_ir::{Graph, Interpreter, ValueId};
 use nnc_runtime::{Executor, Isa, Value};
+use nnc_tensor::compare::{Tolerance, compare};
 use std::sync::Arc;
 
 /// The first node that deviates, with statistics; `None` where none does.

@@ -3,7 +3,6 @@
 mod bench;
 mod case;
 mod check;
-mod compare;
 mod compile;
 mod config;
 mod engine;

@@ -81,7 +81,7 @@ fn check_shape(port: &Port, value: &Value) -> Result<(), Failure> {
     if t.dtype() == port.dtype && fits {
         return Ok(());
     }
-    let found = super::compare::describe(value);
+    let found = nnc_tensor::compare::describe(value);
     Err(Failure::user(format!("input \"{}\" must be {}, found {found}", port.name, type_of(port))))
 }
 

@@ -1,7 +1,6 @@
 //! `nnc verify`: runs models against expected outputs.
 
 use super::case::{DataSet, data_folders, model_of, read_data, stated_tolerance};
-use super::compare::{Difference, Tolerance, compare};
 use super::config::Config;
 use super::engine::{self, EngineError, executor, target_for};
 use super::failure::Failure;
@@ -15,6 +14,7 @@ use nnc::CompileError;
 use nnc::model::ModelError;
 use nnc_ir::{DType, Graph, Interpreter};
 use nnc_runtime::{Executor, Isa, Session, Value};
+use nnc_tensor::compare::{Difference, Tolerance, compare};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -41,7 +41,7 @@ pub(crate) struct VerifyArgs {
     /// Absolute tolerance, in place of the case's.
     #[arg(long)]
     atol: Option<f64>,
-    /// Use these instruction sets, one after the other: portable, avx2, avx512, avx512vnni, neon.
+    /// Use these instruction sets, one after the other: portable, avx2, avx512, avx512vnni, neon, neondot.
     #[arg(long, value_delimiter = ',', value_parser = parse_isa)]
     isa: Vec<Isa>,
     /// Number of threads.

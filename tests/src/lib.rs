@@ -12,3 +12,4 @@ mod operators;
 mod program;
 mod promises;
 mod random_graphs;
+mod targets;

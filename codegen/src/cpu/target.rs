@@ -67,6 +67,40 @@ impl CpuTarget {
         self.arch != Arch::Riscv64 || self.level >= 1
     }
 
+    /// What the CPU must have, by the names of Rust's `target_feature`.
+    pub(crate) fn required(self) -> Vec<&'static str> {
+        match self.arch {
+            Arch::X86_64 => {
+                let levels: [&[&str]; 3] = [
+                    &["sse3", "ssse3", "sse4.1", "sse4.2", "popcnt"],
+                    &["avx", "avx2", "fma", "bmi1", "bmi2", "lzcnt"],
+                    &["avx512f", "avx512dq", "avx512vl"],
+                ];
+                levels[..usize::from(self.level.clamp(2, 4)) - 1].concat()
+            }
+            Arch::Riscv64 if self.level >= 1 => vec!["v"],
+            Arch::Aarch64 | Arch::Riscv64 => Vec::new(),
+        }
+    }
+
+    /// The calling convention of the code, as [`nnc_runtime::host_abi`] names it.
+    pub(crate) fn abi(self) -> &'static str {
+        match self.arch {
+            Arch::X86_64 if self.is_host() && cfg!(windows) => "windows-x64",
+            Arch::X86_64 => "sysv",
+            Arch::Aarch64 | Arch::Riscv64 => "standard",
+        }
+    }
+
+    /// Of the architecture that this runs on.
+    fn is_host(self) -> bool {
+        match self.arch {
+            Arch::X86_64 => cfg!(target_arch = "x86_64"),
+            Arch::Aarch64 => cfg!(target_arch = "aarch64"),
+            Arch::Riscv64 => cfg!(target_arch = "riscv64"),
+        }
+    }
+
     /// Flags that Cranelift must be given, as it does not take them for granted.
     fn features(self) -> Vec<&'static str> {
         match self.arch {
@@ -81,11 +115,7 @@ impl CpuTarget {
     }
 
     fn triple(self) -> &'static str {
-        let host = match self.arch {
-            Arch::X86_64 => cfg!(target_arch = "x86_64"),
-            Arch::Aarch64 => cfg!(target_arch = "aarch64"),
-            Arch::Riscv64 => cfg!(target_arch = "riscv64"),
-        };
+        let host = self.is_host();
         match self.arch {
             Arch::X86_64 if host && cfg!(windows) => "x86_64-pc-windows-msvc",
             Arch::X86_64 => "x86_64-unknown-linux-gnu",
@@ -110,7 +140,12 @@ impl CpuTarget {
         ] {
             shared.set(name, value).map_err(|e| fail(e.to_string()))?;
         }
-        let mut builder = isa::lookup_by_name(self.triple()).map_err(|e| fail(e.to_string()))?;
+        let mut builder = isa::lookup_by_name(self.triple()).map_err(|e| match e {
+            isa::LookupError::SupportDisabled => {
+                fail("nnc was built without its backend (feature \"all-targets\")".into())
+            }
+            other => fail(other.to_string()),
+        })?;
         for name in self.features() {
             builder.enable(name).map_err(|e| fail(format!("{name}: {e}")))?;
         }

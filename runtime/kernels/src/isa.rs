@@ -16,16 +16,19 @@ pub enum Isa {
     Avx512Vnni,
     /// 128-bit Advanced SIMD of aarch64.
     Neon,
+    /// Advanced SIMD with products of four bytes.
+    NeonDot,
 }
 
 /// What an x86-64 CPU may have, each set a superset of the one before it.
 const X86_64: [Isa; 4] = [Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni];
-/// What an aarch64 CPU has.
-const AARCH64: [Isa; 2] = [Isa::Portable, Isa::Neon];
+/// What an aarch64 CPU may have, likewise.
+const AARCH64: [Isa; 3] = [Isa::Portable, Isa::Neon, Isa::NeonDot];
 
 impl Isa {
     /// All instruction sets.
-    pub const ALL: [Isa; 5] = [Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni, Isa::Neon];
+    pub const ALL: [Isa; 6] =
+        [Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Avx512Vnni, Isa::Neon, Isa::NeonDot];
 
     /// The name by which an option or an artifact refers to it.
     pub const fn name(self) -> &'static str {
@@ -35,6 +38,7 @@ impl Isa {
             Isa::Avx512 => "avx512",
             Isa::Avx512Vnni => "avx512vnni",
             Isa::Neon => "neon",
+            Isa::NeonDot => "neondot",
         }
     }
 
@@ -43,9 +47,22 @@ impl Isa {
         Isa::ALL.into_iter().find(|isa| isa.name() == name)
     }
 
+    /// What CPUs with the sets that this one implies may lack and those with this one have, by the names
+    /// of Rust's `target_feature`.
+    pub const fn features(self) -> &'static [&'static str] {
+        match self {
+            // Advanced SIMD is part of the base.
+            Isa::Portable | Isa::Neon => &[],
+            Isa::Avx2 => &["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "lzcnt", "movbe"],
+            Isa::Avx512 => &["avx512f", "avx512bw", "avx512dq", "avx512vl"],
+            Isa::Avx512Vnni => &["avx512vnni"],
+            Isa::NeonDot => &["dotprod"],
+        }
+    }
+
     /// Every set that a CPU with this one also has, itself last.
     pub fn implied(self) -> &'static [Isa] {
-        let chain: &'static [Isa] = if self == Isa::Neon { &AARCH64 } else { &X86_64 };
+        let chain: &'static [Isa] = if matches!(self, Isa::Neon | Isa::NeonDot) { &AARCH64 } else { &X86_64 };
         let end = chain.iter().position(|&isa| isa == self).map_or(1, |at| at + 1);
         &chain[..end]
     }
@@ -98,7 +115,19 @@ fn detect() -> Isa {
 
 #[cfg(target_arch = "aarch64")]
 fn detect() -> Isa {
-    Isa::Neon
+    if cfg!(target_feature = "dotprod") || has_dot_products() { Isa::NeonDot } else { Isa::Neon }
+}
+
+/// The kernel's report: the CPU's own registers are not for programs to read.
+#[cfg(all(target_arch = "aarch64", target_os = "linux"))]
+fn has_dot_products() -> bool {
+    // SAFETY: the call reads the process's auxiliary vector.
+    unsafe { libc::getauxval(libc::AT_HWCAP) & libc::HWCAP_ASIMDDP != 0 }
+}
+
+#[cfg(all(target_arch = "aarch64", not(target_os = "linux")))]
+fn has_dot_products() -> bool {
+    false
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]

@@ -52,11 +52,13 @@ pub enum ArtifactError {
     #[error("the artifact's plan is not valid: {0}")]
     Plan(String),
     /// For another kind of CPU.
-    #[error("the artifact was compiled for {target}; this CPU is {host}")]
+    #[error(
+        "the artifact was compiled for {target}; this CPU is {host}: compile the model with --target {host}"
+    )]
     Target {
         /// The artifact's target.
         target: String,
-        /// This CPU's architecture.
+        /// The best target of this CPU.
         host: &'static str,
     },
     /// For another operating system's calling convention.
@@ -68,10 +70,12 @@ pub enum ArtifactError {
         expected: &'static str,
     },
     /// The CPU lacks instructions.
-    #[error("the artifact was compiled for {target}; this CPU lacks {}", missing.join(", "))]
+    #[error("the artifact was compiled for {target}; this CPU is {host} and lacks {}", missing.join(", "))]
     Features {
         /// The artifact's target.
         target: String,
+        /// The best target of this CPU.
+        host: &'static str,
         /// What the CPU lacks.
         missing: Vec<String>,
     },
@@ -97,6 +101,19 @@ pub enum ArtifactError {
 }
 
 impl ArtifactError {
+    /// What to do about it, where the artifact is right but of no use here.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            ArtifactError::Target { host, .. } | ArtifactError::Features { host, .. } => {
+                Some(format!("compile the model with --target {host}"))
+            }
+            ArtifactError::Version { .. } | ArtifactError::Abi { .. } | ArtifactError::Kernel { .. } => {
+                Some("compile the model again on this machine, or with --target for this CPU".into())
+            }
+            _ => None,
+        }
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path, source: std::io::Error) -> ArtifactError {
         ArtifactError::Io { action, path: path.to_path_buf(), source }
     }

@@ -7,7 +7,7 @@ use super::format::{ArtifactInfo, SectionKind, host_abi};
 use super::header::Header;
 use super::map::{Code, Image};
 use crate::exec::{PlanFault, Program, Routine, RoutineFn, Surroundings, check};
-use crate::os::{host_architecture, missing_features};
+use crate::os::{best_target, host_architecture, missing_features};
 use nnc_kernels::{Isa, Kernel, KernelFn, lookup_on};
 use nnc_tensor::Bytes;
 use nnc_tensor::plan::{Contract, Plan};
@@ -18,7 +18,8 @@ use std::path::Path;
 /// How an artifact is loaded.
 #[derive(Clone, Copy, Default)]
 pub struct LoadOptions<'a> {
-    /// Use kernels of this instruction set and those it implies only.
+    /// Take the CPU for one that has this instruction set and those it implies only: kernels of others
+    /// are not used, and an artifact whose code needs more is refused.
     pub isa: Option<Isa>,
     /// Routines of the application by name, found before the library's own.
     pub routines: &'a [(&'a str, RoutineFn)],
@@ -138,7 +139,7 @@ fn load(
         header.verify(kind, bytes).map(|()| bytes)
     };
     let info: ArtifactInfo = decode(section(SectionKind::Info)?).ok_or(ArtifactError::Decode("info"))?;
-    check_target(&info)?;
+    check_target(&info, options.isa)?;
     let plan: Plan = decode(section(SectionKind::Plan)?).ok_or(ArtifactError::Decode("plan"))?;
     let code_len = section(SectionKind::Code)?.len();
     let weights = header.range(SectionKind::Weights);
@@ -163,23 +164,23 @@ fn load(
     Ok(Artifact { info, plan, program, kernels, table, code, image, weights })
 }
 
-fn check_target(info: &ArtifactInfo) -> Result<(), ArtifactError> {
+fn check_target(info: &ArtifactInfo, limit: Option<Isa>) -> Result<(), ArtifactError> {
     if info.target.is_empty() {
         return Ok(());
     }
-    let host = host_architecture();
-    let rest = info.target.strip_prefix(host);
+    let host = best_target(limit);
+    let rest = info.target.strip_prefix(host_architecture());
     if !rest.is_some_and(|r| r.is_empty() || r.starts_with(['-', '+'])) {
         return Err(ArtifactError::Target { target: info.target.clone(), host });
     }
     if info.abi != host_abi() {
         return Err(ArtifactError::Abi { found: info.abi.clone(), expected: host_abi() });
     }
-    let missing = missing_features(&info.features);
+    let missing = missing_features(&info.features, limit);
     if missing.is_empty() {
         Ok(())
     } else {
-        Err(ArtifactError::Features { target: info.target.clone(), missing })
+        Err(ArtifactError::Features { target: info.target.clone(), host, missing })
     }
 }
 

@@ -8,5 +8,5 @@ mod word;
 
 pub(crate) use block::{BLOCK_ALIGN, Block};
 pub(crate) use cpus::usable_cpus;
-pub(crate) use features::{host_architecture, missing_features};
+pub(crate) use features::{best_target, host_architecture, missing_features};
 pub(crate) use gate::Gate;

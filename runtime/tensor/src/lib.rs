@@ -3,6 +3,8 @@
 //! Invariant: nothing here knows an operator, a file or a device. The crate holds no `unsafe` code.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "files")]
+pub mod compare;
 pub mod dim;
 mod dtype;
 mod element;

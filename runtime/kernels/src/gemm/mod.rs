@@ -18,8 +18,10 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod block;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod row;
 mod tile;
 
@@ -32,4 +34,6 @@ pub(crate) const ROWS: &[&[Kernel]] = &[
     avx2::ROWS,
     #[cfg(target_arch = "x86_64")]
     avx512::ROWS,
+    #[cfg(target_arch = "aarch64")]
+    neon::ROWS,
 ];

@@ -5,6 +5,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 
 use crate::Kernel;
@@ -16,6 +18,8 @@ pub(crate) const ROWS: &[&[Kernel]] = &[
     portable::ROWS,
     #[cfg(target_arch = "x86_64")]
     avx2::ROWS,
+    #[cfg(target_arch = "aarch64")]
+    neon::ROWS,
 ];
 
 /// Packs all panels; contiguous rows are copied by vectors, contiguous columns by `transpose`, which

@@ -17,6 +17,8 @@ type Halves = (__m256i, __m256i);
 // SAFETY of every intrinsic here: it is reached only from entry points compiled for AVX2, which run
 // only where the CPU has it.
 impl Sums for Avx2 {
+    const SIGNED: bool = false;
+
     type B = (Halves, Halves);
 
     #[inline(always)]

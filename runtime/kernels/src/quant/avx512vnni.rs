@@ -14,6 +14,8 @@ struct Vnni(__m512i);
 // SAFETY of every intrinsic here: it is reached only from entry points compiled for AVX-512 with
 // VNNI, which run only where the CPU has them.
 impl Sums for Vnni {
+    const SIGNED: bool = false;
+
     type B = __m512i;
 
     #[inline(always)]

@@ -1,9 +1,7 @@
 //! From integer sums to what is stored: zero points, bias, scale, rounding.
 
-use super::tile::Tile;
-use crate::args::{
-    A_SIGNED, ACCUM, BIAS, CLAMP, FLOAT_BIAS, I8GemmArgs, STORE_F32, STORE_I32, STORE_U8, word_f32,
-};
+use super::tile::{Read, Tile};
+use crate::args::{ACCUM, BIAS, CLAMP, FLOAT_BIAS, I8GemmArgs, STORE_F32, STORE_I32, STORE_U8, word_f32};
 use crate::simd::LANES;
 
 /// 1.5 * 2^23: adding it to a value below 2^22 leaves no place for a fraction.
@@ -38,16 +36,20 @@ impl Columns {
     /// # Safety
     /// The arguments are valid and the columns exist.
     #[inline(always)]
-    unsafe fn read(args: &I8GemmArgs, column: usize, len: usize) -> Self {
+    unsafe fn read(
+        args: &I8GemmArgs,
+        (column, len): (usize, usize),
+        shift: i32,
+        own_sums: Option<[i32; LANES]>,
+    ) -> Self {
         let flagged = |flag| args.flags & flag != 0;
-        // Signed elements of A were read 128 too high.
-        let a_zero = args.a_zero as i32 + if flagged(A_SIGNED) { 128 } else { 0 };
+        let a_zero = args.a_zero as i32 + shift;
         let depth = (args.taps * args.kc) as i32;
         // SAFETY: a set flag or a pointer that is not null makes the array valid for every column.
         unsafe {
             let b_zero = columns_of(args.b_zero, column, len);
-            let sums =
-                columns_of(if a_zero == 0 { core::ptr::null() } else { args.column_sums }, column, len);
+            let given = if a_zero == 0 { core::ptr::null() } else { args.column_sums };
+            let sums = own_sums.unwrap_or_else(|| columns_of(given, column, len));
             let bias = columns_of(if flagged(BIAS) { args.bias } else { core::ptr::null() }, column, len);
             let float_bias = if flagged(FLOAT_BIAS) { args.float_bias } else { core::ptr::null() };
             let mut scale =
@@ -83,14 +85,15 @@ impl Columns {
 pub(super) unsafe fn finish<const MR: usize, const NP: usize>(
     tile: &Tile,
     acc: &[[[i32; LANES]; NP]; MR],
-    row_sums: &[i32; MR],
+    read: &Read<MR, NP>,
 ) {
     let args = tile.args;
     for p in 0..NP {
         let (column, len) = (tile.column + p * LANES, (tile.columns - p * LANES).min(LANES));
         // SAFETY: the columns exist.
-        let columns = unsafe { Columns::read(args, column, len) };
-        for (r, (row, &row_sum)) in acc.iter().zip(row_sums).enumerate() {
+        let columns =
+            unsafe { Columns::read(args, (column, len), read.shift, read.column_sums.map(|sums| sums[p])) };
+        for (r, (row, &row_sum)) in acc.iter().zip(&read.row_sums).enumerate() {
             let sums = columns.shift(row[p], row_sum);
             let at = (tile.row + r) as isize * args.ldc as isize + column as isize;
             // SAFETY: `len` columns of the row exist.

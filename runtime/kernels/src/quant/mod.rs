@@ -16,6 +16,10 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
 mod epilogue;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neondot;
 mod portable;
 mod tile;
 
@@ -28,4 +32,8 @@ pub(crate) const ROWS: &[&[Kernel]] = &[
     avx2::ROWS,
     #[cfg(target_arch = "x86_64")]
     avx512vnni::ROWS,
+    #[cfg(target_arch = "aarch64")]
+    neon::ROWS,
+    #[cfg(target_arch = "aarch64")]
+    neondot::ROWS,
 ];

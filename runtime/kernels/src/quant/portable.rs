@@ -10,6 +10,8 @@ use crate::simd::LANES;
 struct Portable([i32; LANES]);
 
 impl Sums for Portable {
+    const SIGNED: bool = false;
+
     type B = [[i8; 4]; LANES];
 
     #[inline(always)]

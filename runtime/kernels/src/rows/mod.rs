@@ -18,6 +18,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod norm;
 mod portable;
 mod reduce;
@@ -32,4 +34,6 @@ pub(crate) const ROWS: &[&[Kernel]] = &[
     avx2::ROWS,
     #[cfg(target_arch = "x86_64")]
     avx512::ROWS,
+    #[cfg(target_arch = "aarch64")]
+    neon::ROWS,
 ];

@@ -1,6 +1,6 @@
 //! Vectors of 16 floats: the one type that kernels are written over.
 //!
-//! A vector is one 512-bit register, two of 256 bits, or an array, by instruction set. Methods are
+//! A vector is one 512-bit register, two of 256 bits, four of 128, or an array, by instruction set. Methods are
 //! always inlined, so that they are compiled with the features of the entry point that uses them
 //! (`kernel_rows!`); that entry point is also what makes their intrinsics legal. Nothing else may
 //! name an implementation.
@@ -9,12 +9,16 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::Neon;
 pub(crate) use portable::Portable;
 
 use core::ops::{Add, Div, Mul, Sub};

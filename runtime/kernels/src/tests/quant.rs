@@ -90,6 +90,7 @@ impl Operands {
         for (at, &byte) in self.b.iter().enumerate() {
             sums[at % n] += i32::from(byte as i8);
         }
+        let needs_sums = a_zero != 0 || flags & A_SIGNED != 0;
         let (column_sums, b_zero) = (Guarded::new(&sums), Guarded::new(&self.b_zero));
         let (bias, scale) = (Guarded::new(&self.bias), Guarded::new(&self.scale));
         let float_bias = Guarded::new(&self.float_bias);
@@ -112,7 +113,7 @@ impl Operands {
                 store,
                 a_zero,
                 b_zero: if with_b_zero { b_zero.ptr() } else { core::ptr::null() },
-                column_sums: column_sums.ptr(),
+                column_sums: if needs_sums { column_sums.ptr() } else { core::ptr::null() },
                 bias: bias.ptr(),
                 scale: scale.ptr(),
                 factor: f32_word(0.5),

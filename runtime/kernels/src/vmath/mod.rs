@@ -15,14 +15,17 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // Other targets have no vector rows yet.
+#[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), allow(dead_code))]
+// Other targets have no vector rows yet.
 pub(crate) mod math;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 mod scalar;
 
 use crate::Kernel;
 use crate::args::{BinaryArgs, UnaryArgs};
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::simd::{F32x16, LANES};
 
 /// The family's rows.
@@ -32,6 +35,8 @@ pub(crate) const ROWS: &[&[Kernel]] = &[
     avx2::ROWS,
     #[cfg(target_arch = "x86_64")]
     avx512::ROWS,
+    #[cfg(target_arch = "aarch64")]
+    neon::ROWS,
 ];
 
 /// Applies a scalar function to each element.
@@ -64,7 +69,7 @@ unsafe fn each_pair<T: Copy>(args: &BinaryArgs, f: impl Fn(T, T) -> T) {
 ///
 /// # Safety
 /// The arguments are valid for floats.
-#[cfg(target_arch = "x86_64")] // Other targets have no vector rows yet.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))] // Other targets have no vector rows yet.
 #[inline(always)]
 unsafe fn each_vector<V: F32x16>(args: &UnaryArgs, f: impl Fn(V) -> V) {
     let (dst, src, n) = (args.dst.cast::<f32>(), args.src.cast::<f32>(), args.n.max(0) as usize);

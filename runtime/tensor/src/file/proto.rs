@@ -21,6 +21,18 @@ pub enum ProtoKind {
     Map,
 }
 
+impl ProtoKind {
+    /// The message for a container as ports describe it (`seq(tensor(f32))`), or for a tensor.
+    pub fn of_container(container: Option<&str>) -> ProtoKind {
+        match container.and_then(|c| c.split('(').next()) {
+            Some("seq") => ProtoKind::Sequence,
+            Some("opt") => ProtoKind::Optional,
+            Some("map") => ProtoKind::Map,
+            _ => ProtoKind::Tensor,
+        }
+    }
+}
+
 /// Containers inside containers.
 const MAX_DEPTH: u32 = 64;
 

@@ -1,14 +1,13 @@
 //! Whether a result is the expected one.
 
-use nnc_runtime::{DType, Tensor, Value};
-use nnc_tensor::Kind;
+use crate::{DType, Kind, Tensor, Value};
 
 /// bfloat16 outputs may differ by two units in the last place, as in the standard's runner.
 const BF16_RTOL: f64 = 1.0 / 64.0;
 
 /// What counts as equal.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Tolerance {
+pub enum Tolerance {
     /// `|a − b| ≤ atol + rtol·|b|`.
     Given {
         /// Part of the expected number.
@@ -29,7 +28,7 @@ pub(crate) enum Tolerance {
 
 impl Tolerance {
     /// Without a statement by the case; `coarse` for types of few bits.
-    pub(crate) fn default_for(coarse: bool) -> Tolerance {
+    pub fn default_for(coarse: bool) -> Tolerance {
         match coarse {
             false => Tolerance::Whole { rtol: 1e-3, atol: 1e-5, l2: 1e-4 },
             true => Tolerance::Whole { rtol: 1e-2, atol: 1e-2, l2: 1e-2 },
@@ -39,18 +38,18 @@ impl Tolerance {
 
 /// How far results are off.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Difference {
+pub struct Difference {
     /// Largest absolute difference of numbers.
-    pub(crate) max_abs: f64,
+    pub max_abs: f64,
     /// Largest relative L2 error of a tensor.
-    pub(crate) rel_l2: f64,
+    pub rel_l2: f64,
     /// The first difference that is too large.
-    pub(crate) problem: Option<String>,
+    pub problem: Option<String>,
 }
 
 impl Difference {
     /// Takes over another difference, its problem under a name.
-    pub(crate) fn merge(&mut self, other: Difference, name: impl Fn() -> String) {
+    pub fn merge(&mut self, other: Difference, name: impl Fn() -> String) {
         self.max_abs = self.max_abs.max(other.max_abs);
         self.rel_l2 = self.rel_l2.max(other.rel_l2);
         if self.problem.is_none() {
@@ -64,7 +63,7 @@ impl Difference {
 }
 
 /// Compares two values.
-pub(crate) fn compare(found: &Value, expected: &Value, tolerance: Tolerance) -> Difference {
+pub fn compare(found: &Value, expected: &Value, tolerance: Tolerance) -> Difference {
     match (found, expected) {
         (Value::Tensor(f), Value::Tensor(e)) => compare_tensors(f, e, tolerance),
         (Value::Sequence(f), Value::Sequence(e)) if f.len() == e.len() => {
@@ -109,7 +108,7 @@ fn table(maps: &[Value]) -> Option<Tensor> {
 }
 
 /// Kind and size of a value.
-pub(crate) fn describe(value: &Value) -> String {
+pub fn describe(value: &Value) -> String {
     match value {
         Value::Tensor(t) => {
             let sizes: Vec<String> = t.shape().iter().map(usize::to_string).collect();
