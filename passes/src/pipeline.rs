@@ -1,7 +1,7 @@
 //! The order of the passes, as a plain list.
 
 use crate::pass::{Pass, Report, Target};
-use crate::{canonicalize, clean, fold, layout, legalize, raise, rules, split_phases};
+use crate::{canonicalize, clean, fold, layout, legalize, raise, rules, split_phases, widen};
 use nnc_ir::{Graph, OpError};
 
 /// Every graph pass in order.
@@ -11,6 +11,7 @@ pub const PIPELINE: &[Pass] = &[
     fold::constants::PASS,
     rules::PASS,
     fold::constants::PASS,
+    widen::PASS,
     clean::PASS,
     raise::softmax::PASS,
     raise::activations::PASS,

@@ -20,13 +20,17 @@ pub(crate) enum Constant {
         /// Form.
         packing: Packing,
     },
-    /// Zeros: what convolutions read in the padding.
-    Zeros {
+    /// One number over and over: what convolutions read in the padding.
+    Fill {
         /// Element type.
         dtype: DType,
+        /// The number.
+        value: i64,
         /// Elements.
         len: Dim,
     },
+    /// A few integers, as i32.
+    Integers(Vec<i32>),
 }
 
 /// What stands behind a parameter of a kernel.
@@ -143,9 +147,10 @@ impl<'g> Emitter<'g> {
         let (dtype, elems) = match &c {
             Constant::Packed { value, packing } => {
                 let elems = packing.elems().map_or_else(|| self.graph.tensor_ty(*value).elems(), Dim::int);
-                (self.dtype(*value), elems)
+                (packing.dtype(self.dtype(*value)), elems)
             }
-            Constant::Zeros { dtype, len } => (*dtype, len.clone()),
+            Constant::Fill { dtype, len, .. } => (*dtype, len.clone()),
+            Constant::Integers(values) => (DType::I32, Dim::len(values.len())),
         };
         self.param(Source::Constant(c), dtype, elems, Access::Read)
     }

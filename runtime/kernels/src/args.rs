@@ -119,8 +119,8 @@ pub struct I8GemmArgs {
     pub b: *const i8,
     /// Slot 11: bytes from one panel to the next.
     pub b_panel_stride: i64,
-    /// Slot 12: [`ACCUM`] (i32 store only), [`BIAS`], [`CLAMP`] (f32 store only), [`A_SIGNED`],
-    /// [`FLOAT_BIAS`].
+    /// Slot 12: [`ACCUM`] (i32 store only), [`BIAS`], [`CLAMP`] (not with the i32 store; before rounding),
+    /// [`A_SIGNED`], [`FLOAT_BIAS`].
     pub flags: i64,
     /// Slot 13: what is stored, [`STORE_I32`] and so on.
     pub store: i64,
@@ -132,7 +132,7 @@ pub struct I8GemmArgs {
     pub column_sums: *const i32,
     /// Slot 17: integer bias, `n` elements.
     pub bias: *const i32,
-    /// Slot 18: scale, `n` elements; unused by the i32 store.
+    /// Slot 18: scale, `n` elements, or null for ones; unused by the i32 store.
     pub scale: *const f32,
     /// Slot 19: factor of all scales, a float word.
     pub factor: u64,
