@@ -8,6 +8,8 @@ use nnc_ir::{Graph, OpError};
 pub const PIPELINE: &[Pass] = &[
     canonicalize::PASS,
     clean::PASS,
+    raise::quantized::PASS,
+    clean::PASS,
     fold::constants::PASS,
     rules::PASS,
     fold::constants::PASS,

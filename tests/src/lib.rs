@@ -10,4 +10,5 @@ mod models;
 mod onnx;
 mod operators;
 mod program;
+mod quantized;
 mod random_graphs;
