@@ -19,7 +19,9 @@ pub fn pack(weight: &Weight) -> Cow<'_, [u8]> {
             let moved: Vec<f32> = (0..t * c).map(|i| x[(i % c) * t + i / c]).collect();
             Cow::Owned(bytemuck::cast_slice(&moved).to_vec())
         }
-        Packing::Bytes(p) => Cow::Owned(bytemuck::cast_slice(&byte_panels(&integers(&weight.tensor), p)).to_vec()),
+        Packing::Bytes(p) => {
+            Cow::Owned(bytemuck::cast_slice(&byte_panels(&integers(&weight.tensor), p)).to_vec())
+        }
         Packing::Sums(p) => Cow::Owned(bytemuck::cast_slice(&sums(&integers(&weight.tensor), p)).to_vec()),
     }
 }

@@ -85,9 +85,7 @@ impl Packing {
     pub fn elems(&self) -> Option<i64> {
         match self {
             Packing::Plain => None,
-            Packing::Panels { batch, k, n, .. } => {
-                Some(points(batch) * points(k) * ((n.len + 15) / 16 * 16))
-            }
+            Packing::Panels { batch, k, n, .. } => Some(points(batch) * points(k) * ((n.len + 15) / 16 * 16)),
             Packing::Taps { taps, channels } => Some(taps * channels),
             Packing::Bytes(p) => Some(points(&p.batch) * p.set()),
             Packing::Sums(p) => Some(points(&p.batch) * p.n.len),

@@ -54,8 +54,11 @@ impl Dequantized {
             Some(node) => (node.inputs[0], line(graph, node.inputs[1])?),
             None => (difference, Line { axis: None, values: vec![0.0] }),
         };
-        matches!(graph.tensor_ty(x).dtype, DType::U8 | DType::I8 | DType::I32)
-            .then_some(Dequantized { x, zero, scale })
+        matches!(graph.tensor_ty(x).dtype, DType::U8 | DType::I8 | DType::I32).then_some(Dequantized {
+            x,
+            zero,
+            scale,
+        })
     }
 
     /// Bytes with one scale and one zero point.
@@ -154,7 +157,7 @@ fn product(rw: &mut Rewriter, node: &NodeView) -> Result<Outcome, OpError> {
     if [&w.zero, &w.scale].into_iter().any(|l| l.axis.is_some_and(|axis| axis != at.weights)) {
         return Ok(Outcome::Blocked("the scales of the weights vary along a summed axis"));
     }
-    if !at.depth.as_const().is_some_and(|k| k <= MOST_SUMMED) {
+    if at.depth.as_const().is_none_or(|k| k > MOST_SUMMED) {
         return Ok(Outcome::Blocked("the sum may be too long for 32 bits"));
     }
     let factor = in_f32(&a.scale.values, &w.scale.values, |x, w| x * w);

@@ -112,7 +112,9 @@ pub(crate) fn weights(graph: &Graph, v: ValueId, axis: Option<usize>) -> Option<
         None => Zero::Known(-shift),
         Some(None) => return None,
         Some(Some(l)) if l.axis.is_none() => Zero::Known(l.values[0] as i64 - shift),
-        Some(Some(l)) if l.axis == axis => Zero::Columns(l.values.iter().map(|z| *z as i64 - shift).collect()),
+        Some(Some(l)) if l.axis == axis => {
+            Zero::Columns(l.values.iter().map(|z| *z as i64 - shift).collect())
+        }
         Some(Some(_)) => return None,
     };
     Some(Weights { value, shift, zero })
@@ -153,7 +155,8 @@ impl Operands {
         let n = panels.n.len;
         let (taps, kc) = (Dim::int(points(&panels.taps)), Dim::int(points(&panels.k)));
         let panel = Dim::int(panels.panel());
-        let at = set.clone() * Dim::int(panels.set()) + column.floor_div(&Dim::int(super::PANEL)) * panel.clone();
+        let at =
+            set.clone() * Dim::int(panels.set()) + column.floor_div(&Dim::int(super::PANEL)) * panel.clone();
         let sums_at = set * Dim::int(n) + column.clone();
         let signed = e.dtype(factor.value) == DType::I8;
         let a_zero = match &factor.zero {
