@@ -19,6 +19,7 @@ pub fn pack(weight: &Weight) -> Cow<'_, [u8]> {
             let moved: Vec<f32> = (0..t * c).map(|i| x[(i % c) * t + i / c]).collect();
             Cow::Owned(bytemuck::cast_slice(&moved).to_vec())
         }
+        Packing::Nibbles { k, n } => Cow::Owned(nibbles(&weight.tensor, *k, *n)),
         Packing::Bytes(p) => {
             Cow::Owned(bytemuck::cast_slice(&byte_panels(&integers(&weight.tensor), p)).to_vec())
         }
@@ -69,7 +70,27 @@ fn sums(x: &[i32], p: &BytePanels) -> Vec<i32> {
 }
 
 fn elems(t: &Tensor) -> Vec<f32> {
-    t.elems::<f32>().expect("only f32 weights are packed").into_owned()
+    match t.elems::<f32>() {
+        Ok(floats) => floats.into_owned(),
+        // Zero points may come in a narrower type.
+        Err(_) => t.to_f64s().into_iter().map(|v| v as f32).collect(),
+    }
+}
+
+fn nibbles(t: &Tensor, k: PanelAxis, n: PanelAxis) -> Vec<u8> {
+    // The lower half of a byte is the first element; a sign bit flipped adds eight.
+    let flip = if t.dtype() == DType::I4 { 8 } else { 0 };
+    let at = |column: i64, row: i64| {
+        let i = (column * n.stride + row * k.stride) as usize;
+        if column < n.len { (t.bytes()[i / 2] >> (4 * (i % 2)) & 15) ^ flip } else { 0 }
+    };
+    let mut out = Vec::with_capacity(((n.len + 15) / 16 * k.len * 8) as usize);
+    for first in (0..n.len).step_by(PANEL) {
+        for row in 0..k.len {
+            out.extend((first..first + 8).map(|j| at(j, row) | at(j + 8, row) << 4));
+        }
+    }
+    out
 }
 
 /// Offsets of every point of some axes, the last one fastest.
@@ -124,6 +145,19 @@ mod tests {
         assert_eq!(bytes[((tap * 2 + group) * 16 + column) * 4 + 1], 0);
         let sums = pack(&Weight { tensor, packing: Packing::Sums(p) }).into_owned();
         assert_eq!(bytemuck::pod_collect_to_vec::<u8, i32>(&sums), [45, 145, 245]);
+    }
+
+    #[test]
+    fn nibbles_stand_beside_those_of_eight_columns_on() {
+        // 10 columns of 4 numbers.
+        let bytes: Vec<u8> = (0..20).map(|i| (2 * i % 16) | (2 * i + 1) % 16 << 4).collect();
+        let tensor = Tensor::from_bytes(DType::U4, vec![10, 4], &bytes).expect("sizes agree");
+        let (k, n) = (PanelAxis { len: 4, stride: 1 }, PanelAxis { len: 10, stride: 4 });
+        let packing = Packing::Nibbles { k, n };
+        assert_eq!((packing.elems(), packing.dtype(DType::U4)), (Some(32), DType::U8));
+        let packed = pack(&Weight { tensor, packing }).into_owned();
+        // Row 3: columns 1 (number 7) and 9 (number 39), columns 2 (11) and 10 (missing).
+        assert_eq!((packed[3 * 8 + 1], packed[3 * 8 + 2]), (7 | 7 << 4, 11));
     }
 
     #[test]

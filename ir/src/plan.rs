@@ -74,6 +74,14 @@ pub enum Packing {
         /// Channels.
         channels: i64,
     },
+    /// Four-bit numbers (those with a sign eight higher) in panels of 16 columns: a row of a panel is eight
+    /// bytes, byte i holds column i in its low half and column i + 8 in its high half.
+    Nibbles {
+        /// Rows.
+        k: PanelAxis,
+        /// Columns.
+        n: PanelAxis,
+    },
     /// 8-bit panels.
     Bytes(BytePanels),
     /// Sums of the columns of 8-bit panels, as i32: those of one point of the batch after the other.
@@ -87,6 +95,7 @@ impl Packing {
             Packing::Plain => None,
             Packing::Panels { batch, k, n, .. } => Some(points(batch) * points(k) * ((n.len + 15) / 16 * 16)),
             Packing::Taps { taps, channels } => Some(taps * channels),
+            Packing::Nibbles { k, n } => Some((n.len + 15) / 16 * k.len * 8),
             Packing::Bytes(p) => Some(points(&p.batch) * p.set()),
             Packing::Sums(p) => Some(points(&p.batch) * p.n.len),
         }
@@ -95,7 +104,9 @@ impl Packing {
     /// The type of the packed elements of a constant of some type.
     pub fn dtype(&self, of: DType) -> DType {
         match self {
-            Packing::Plain | Packing::Panels { .. } | Packing::Taps { .. } => of,
+            Packing::Plain => of,
+            Packing::Panels { .. } | Packing::Taps { .. } => DType::F32,
+            Packing::Nibbles { .. } => DType::U8,
             Packing::Bytes(_) => DType::I8,
             Packing::Sums(_) => DType::I32,
         }

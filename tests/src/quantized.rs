@@ -1,4 +1,4 @@
-//! Products of bytes, compiled and interpreted: every result is the same to the last bit.
+//! Products of quantized numbers, compiled and interpreted: those of bytes are the same to the last bit.
 
 use crate::compare::compiled_against_interpreter;
 use nnc::Options;
@@ -210,5 +210,57 @@ fn sums_and_scaled_sums() {
             let y = b.binary_const(ScalarOp::Max, y, 0.0)?;
             b.unary(ScalarOp::Neg, y)
         });
+    }
+}
+
+/// Each column of `[n, blocks]` repeated along its block.
+fn by_block(b: &mut Builder, v: ValueId, n: usize, blocks: usize, block: usize) -> Built {
+    let v = b.reshape(v, &fixed(&[n, blocks, 1]))?;
+    let v = b.broadcast(v, &fixed(&[n, blocks, block]))?;
+    b.reshape(v, &fixed(&[n, blocks * block]))
+}
+
+#[test]
+fn weights_of_four_bits() {
+    for (dtype, rows, k, n, block, zeros) in [
+        (DType::U4, 1, 512, 300, 32, false),
+        (DType::U4, 19, 96, 40, 16, true),
+        (DType::I4, 3, 1100, 17, 100, false),
+        (DType::U4, 2, 60, 21, 16, true),
+    ] {
+        let mut m = Model::new();
+        let x = m.input(DType::U8, &[Dim::named("rows"), Dim::len(k)], &[rows, k]);
+        let mut b = Builder::new(&mut m.graph);
+        let (blocks, sign) = (k.div_ceil(block), if dtype == DType::I4 { 8.0 } else { 0.0 });
+        let depth = blocks * block;
+        let numbers_of = |len: usize, by: usize| (0..len).map(|i| (i * by % 16) as f64).collect::<Vec<_>>();
+        let w: Vec<f64> = numbers_of(n * depth, 7).into_iter().map(|v| v - sign).collect();
+        let y = (|| {
+            let x = b.cast(x, DType::F32)?;
+            let w = b.constant(Tensor::from_f64s(dtype, &[n, depth], &w)?);
+            let w = b.cast(w, DType::F32)?;
+            let zero = if zeros {
+                let z = Tensor::from_f64s(DType::U4, &[n, blocks], &numbers_of(n * blocks, 5))?;
+                let z = b.constant(z);
+                let z = b.cast(z, DType::F32)?;
+                by_block(&mut b, z, n, blocks, block)?
+            } else {
+                b.splat(DType::F32, 8.0 - sign, &fixed(&[n, depth]))?
+            };
+            let w = b.binary(ScalarOp::Sub, w, zero)?;
+            let scale = b.constant(numbers(n * blocks, 0.01));
+            let scale = by_block(&mut b, scale, n, blocks, block)?;
+            let w = b.binary(ScalarOp::Mul, w, scale)?;
+            let w = b.slice_axis(w, 1, Dim::ZERO, Dim::len(k))?;
+            let w = b.transpose(w, &[1, 0])?;
+            b.contract("mk", "kn", "mn", x, w)
+        })()
+        .expect("the graph is well formed");
+        let y = b.unary(ScalarOp::Neg, y).expect("one operand");
+        let body = m.graph.body();
+        m.graph.block_mut(body).results = vec![y];
+        m.graph.output_names = vec!["y".into()];
+        let error = compiled_against_interpreter(&m.graph, &m.inputs, &Options::default());
+        assert!(error < 1e-6, "relative error {error} at block {block}");
     }
 }

@@ -18,7 +18,11 @@ pub(crate) fn in_memory(graph: &Graph, node: &Node) -> Vec<ValueId> {
     match node.op.name {
         "contract" => templates::gemm::plan(graph, node).map_or_else(
             || node.inputs.clone(),
-            |p| [p.a.base, p.b.base].into_iter().chain(p.bytes.and_then(|(a, _)| a.zero.read())).collect(),
+            |p| {
+                let right = p.nibbles.map_or_else(|| vec![p.b.base], |w| w.values());
+                let zero = p.bytes.and_then(|(a, _)| a.zero.read());
+                [p.a.base].into_iter().chain(right).chain(zero).collect()
+            },
         ),
         "conv" => templates::conv::bytes(graph, node).map_or_else(
             || node.inputs.clone(),

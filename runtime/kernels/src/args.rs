@@ -166,6 +166,34 @@ pub struct PackBArgs {
     pub dst_panel_stride: i64,
 }
 
+/// `f32_unpack4`: panels of 16 columns of four-bit numbers as panels of floats.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Unpack4Args {
+    /// Slot 0: the panels of floats.
+    pub dst: *mut f32,
+    /// Slot 1: the packed panels.
+    pub src: *const u8,
+    /// Slot 2: rows of a panel.
+    pub k: i64,
+    /// Slot 3: panels.
+    pub panels: i64,
+    /// Slot 4: rows that share a scale.
+    pub block: i64,
+    /// Slot 5: 16 scales for each block of rows.
+    pub scales: *const f32,
+    /// Slot 6: zero points in the form of the scales, or null.
+    pub zeros: *const f32,
+    /// Slot 7: the zero point if `zeros` is null, a float word.
+    pub zero: u64,
+    /// Slot 8: bytes from packed panel to packed panel.
+    pub src_panel_stride: i64,
+    /// Slot 9: elements from the scales of a panel to those of the next.
+    pub scale_panel_stride: i64,
+    /// Slot 10: elements from panel to panel of `dst`.
+    pub dst_panel_stride: i64,
+}
+
 /// `f32_dwconv`: one output row of a channels-last depthwise convolution.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]

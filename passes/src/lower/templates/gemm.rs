@@ -7,7 +7,7 @@
 
 use super::epilogue::{self, Block};
 use super::int8::{self, Factor, Operands, Weights};
-use super::{FMA_PER_NS, PANEL, requantize};
+use super::{FMA_PER_NS, PANEL, nibbles, requantize};
 use crate::fuse::Group;
 use crate::lower::emit::Constant;
 use crate::lower::emit::Emitter;
@@ -50,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) b: View,
     /// Operands of 8 bits with their zero points; without, both are f32.
     pub(crate) bytes: Option<(Factor, Weights)>,
+    /// The right operand as it is stored, if its numbers have four bits.
+    pub(crate) nibbles: Option<nibbles::Weights>,
 }
 
 /// The operands of a contraction of bytes, whose sums are i32.
@@ -124,7 +126,10 @@ pub(crate) fn plan(graph: &Graph, node: &Node) -> Option<Plan> {
     let straight = |v: &View, letters: &[Letter]| joined_stride(&v.at, letters).is_some();
     let constant = |v: &View| bytes.is_none() || graph.constant(v.base).is_some();
     let b = b.into_iter().rfind(|v| straight(v, &k) && straight(v, &n) && even(v) && constant(v))?;
-    let mut plan = Plan { out, batch, m, n, k, a, b, bytes };
+    let mut plan = Plan { out, batch, m, n, k, a, b, bytes, nibbles: None };
+    if plan.bytes.is_none() {
+        plan.nibbles = nibbles::weights(graph, plan.b.base).filter(|w| plan.is_columns(w.depth));
+    }
     if plan.stride_of(&plan.a, &plan.m).is_none() {
         plan.split_m();
     }
@@ -139,6 +144,14 @@ impl Plan {
     /// Joins letters to one run: the stride of the run in a view, if it is a straight line.
     fn stride_of(&self, v: &View, letters: &[Letter]) -> Option<Dim> {
         joined_stride(&v.at, letters)
+    }
+
+    /// True if the right operand is rows of `depth` elements, of which the first are summed.
+    fn is_columns(&self, depth: i64) -> bool {
+        let [n, k] = [&self.n, &self.k].map(|letters| joined_stride(&self.b.at, letters));
+        let first = self.b.at.substitute(&|s| matches!(s, Sym::Local(_)).then_some(Dim::ZERO));
+        let moves = self.batch.iter().any(|l| self.b.at.linear_in(&l.sym()).is_none_or(|(c, _)| !c.is(0)));
+        n == Some(Dim::int(depth)) && k == Some(Dim::ONE) && first.is(0) && !moves
     }
 
     /// Keeps the largest m letter; the others become batch letters. A size that is not known counts as
@@ -187,7 +200,10 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
     let constant = e.graph.constant(plan.b.base).is_some();
     // Four bytes take the room of one f32.
     let wide = if plan.bytes.is_some() { k.ceil_div(&Dim::int(4)) } else { k.clone() };
-    let blocks = blocking(&m, &n, &wide, constant);
+    let mut blocks = blocking(&m, &n, &wide, constant || plan.nibbles.is_some());
+    if plan.nibbles.is_some() {
+        blocks.1 = BlockSize(nibbles::columns_at_once(k.as_const().unwrap_or(1)));
+    }
     let batch: Vec<(Letter, Dim)> =
         plan.batch.iter().map(|l| (l.clone(), e.grid(l.extent.clone()))).collect();
     let (m0, m_len) = block_axis(e, &m, blocks.0);
@@ -207,7 +223,7 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
     let a = e.buffer(plan.a.base, Access::Read);
     let a_words = [Arg::Null, Arg::Int(Dim::ZERO), Arg::Ptr(a, a_at), Arg::Int(lda)];
     let b_from = e.simplify(&at_batch(&plan.b.at, &|s| zero_or(&n_idx, s)));
-    let column = (n0.clone(), n_len.clone());
+    let column = (n0.clone(), n_len.clone(), blocks.1.bound(&n));
     let out = plan.out.clone();
     let (p, bt) = (plan.clone(), batch.clone());
     let block = Block {
@@ -235,7 +251,10 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
         let operands = Operands::new(e, (a_words, factor), (weights, panels), (set, column.0));
         return requantize::call_and_finish(e, group, node.outputs[0], None, block, operands);
     }
-    let (b, b_at, panel) = if constant {
+    let (b, b_at, panel) = if let Some(weights) = &plan.nibbles {
+        let (b, panel) = weights.unpack(e, &column.0, (&column.1, &column.2), &k);
+        (b, Dim::ZERO, panel)
+    } else if constant {
         packed_constant(e, &plan, &batch, &column.0, &k)
     } else {
         pack_into_scratch(e, &plan, b_from, &column.1, &k)

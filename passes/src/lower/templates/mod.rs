@@ -6,6 +6,7 @@ pub(crate) mod conv;
 pub(crate) mod epilogue;
 pub(crate) mod gemm;
 pub(crate) mod int8;
+pub(crate) mod nibbles;
 pub(crate) mod recurrent;
 pub(crate) mod requantize;
 pub(crate) mod rows;
