@@ -32,53 +32,42 @@ pub(crate) const ROWS: &[&[Kernel]] = &[
 /// Bytes of a row of a panel.
 const ROW: usize = LANES / 2;
 
-/// Sixteen columns of one row.
-///
-/// # Safety
-/// `src` is good for eight bytes.
-#[inline(always)]
-unsafe fn row(src: *const u8) -> [f32; LANES] {
-    // SAFETY: the caller's promise.
-    let bytes = unsafe { src.cast::<[u8; ROW]>().read_unaligned() };
-    let mut columns = [0.0; LANES];
-    for (i, byte) in bytes.into_iter().enumerate() {
-        columns[i] = f32::from(byte & 15);
-        columns[i + ROW] = f32::from(byte >> 4);
-    }
-    columns
+/// Rows of a panel that share their scales.
+struct Block {
+    /// The first row.
+    src: *const u8,
+    /// Where it goes.
+    dst: *mut f32,
+    /// Rows.
+    rows: usize,
+    /// Sixteen scales.
+    scales: *const f32,
+    /// Sixteen zero points.
+    zeros: *const f32,
 }
 
-/// The body of every row of the table.
+/// The loops around a function for one block.
 ///
 /// # Safety
 /// The arguments are valid.
 #[inline(always)]
-unsafe fn unpack(args: &Unpack4Args) {
-    let (k_n, panels, block) =
-        (args.k.max(0) as usize, args.panels.max(0) as usize, args.block.max(1) as usize);
+unsafe fn unpack(args: &Unpack4Args, of_block: impl Fn(&Block)) {
+    let (k_n, panels) = (args.k.max(0) as usize, args.panels.max(0) as usize);
+    let block = args.block.max(1) as usize;
+    let zero = [word_f32(args.zero); LANES];
     for panel in 0..panels {
         let at = |stride: i64| panel as isize * stride as isize;
         let src = args.src.wrapping_offset(at(args.src_panel_stride));
-        let scales = args.scales.wrapping_offset(at(args.scale_panel_stride));
         let dst = args.dst.wrapping_offset(at(args.dst_panel_stride));
         for first in (0..k_n).step_by(block) {
-            let of_block = first / block * LANES;
-            let mut zeros = [word_f32(args.zero); LANES];
-            // SAFETY: the block has 16 scales, and zero points if there are any; row k exists at both ends.
-            unsafe {
-                let scale = scales.add(of_block).cast::<[f32; LANES]>().read_unaligned();
-                if !args.zeros.is_null() {
-                    let from = args.zeros.wrapping_offset(at(args.scale_panel_stride)).add(of_block);
-                    zeros = from.cast::<[f32; LANES]>().read_unaligned();
-                }
-                for k in first..(first + block).min(k_n) {
-                    let mut columns = row(src.add(k * ROW));
-                    for (column, (zero, scale)) in columns.iter_mut().zip(zeros.iter().zip(scale)) {
-                        *column = (*column - zero) * scale;
-                    }
-                    dst.add(k * LANES).cast::<[f32; LANES]>().write_unaligned(columns);
-                }
-            }
+            let scale = at(args.scale_panel_stride) + (first / block * LANES) as isize;
+            of_block(&Block {
+                src: src.wrapping_add(first * ROW),
+                dst: dst.wrapping_add(first * LANES),
+                rows: block.min(k_n - first),
+                scales: args.scales.wrapping_offset(scale),
+                zeros: if args.zeros.is_null() { zero.as_ptr() } else { args.zeros.wrapping_offset(scale) },
+            });
         }
     }
 }
