@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn nibbles_stand_beside_those_of_eight_columns_on() {
         // 10 columns of 4 numbers.
-        let bytes: Vec<u8> = (0..20).map(|i| (2 * i % 16) | (2 * i + 1) % 16 << 4).collect();
+        let bytes: Vec<u8> = (0..20).map(|i| (2 * i % 16) | (((2 * i + 1) % 16) << 4)).collect();
         let tensor = Tensor::from_bytes(DType::U4, vec![10, 4], &bytes).expect("sizes agree");
         let (k, n) = (PanelAxis { len: 4, stride: 1 }, PanelAxis { len: 10, stride: 4 });
         let packing = Packing::Nibbles { k, n };

@@ -316,6 +316,12 @@ impl<'g> Emitter<'g> {
             return self.kb.op(ScalarOp::Ne, &[x, zero]);
         }
         let mut y = self.kb.cast(x, wide);
+        if to == DType::F8E5M2 && node.attrs.flag("saturate") {
+            // The format has infinities, and a store keeps them.
+            let (least, most) = (self.kb.float(wide, -57344.0), self.kb.float(wide, 57344.0));
+            y = self.kb.op(ScalarOp::Max, &[y, least]);
+            y = self.kb.op(ScalarOp::Min, &[y, most]);
+        }
         if !node.attrs.flag("saturate")
             && let Some((limit, op)) = overflow(to)
         {

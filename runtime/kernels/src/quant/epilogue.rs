@@ -27,7 +27,12 @@ unsafe fn columns_of<T: Copy + Default>(array: *const T, column: usize, len: usi
     let mut columns = [T::default(); LANES];
     if !array.is_null() {
         // SAFETY: len <= 16 elements exist at both ends.
-        unsafe { core::ptr::copy_nonoverlapping(array.add(column), columns.as_mut_ptr(), len) };
+        unsafe {
+            if len == LANES {
+                return array.add(column).cast::<[T; LANES]>().read_unaligned();
+            }
+            core::ptr::copy_nonoverlapping(array.add(column), columns.as_mut_ptr(), len);
+        }
     }
     columns
 }
