@@ -4,6 +4,7 @@
 
 use crate::Tensor;
 use crate::tile::Kernel;
+use nnc_tensor::DType;
 use nnc_tensor::plan::Plan;
 
 /// One axis of a packed operand.
@@ -13,6 +14,40 @@ pub struct PanelAxis {
     pub len: i64,
     /// Distance in the unpacked constant, in elements.
     pub stride: i64,
+}
+
+/// An 8-bit right operand in panels of 16 columns: element (tap, k, j) of panel p, less `shift`, stands at
+/// `((tap·⌈K/4⌉ + ⌊k/4⌋)·16 + j)·4 + k mod 4`, where K counts the elements of one tap; what is missing is zero.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct BytePanels {
+    /// First element.
+    pub offset: i64,
+    /// One set of panels for each point of these axes, outermost first.
+    pub batch: Vec<PanelAxis>,
+    /// Taps, outermost first.
+    pub taps: Vec<PanelAxis>,
+    /// Rows of a tap, outermost first.
+    pub k: Vec<PanelAxis>,
+    /// Columns.
+    pub n: PanelAxis,
+    /// Taken from every element so that it fits eight bits with a sign.
+    pub shift: i64,
+}
+
+fn points(axes: &[PanelAxis]) -> i64 {
+    axes.iter().map(|a| a.len).product()
+}
+
+impl BytePanels {
+    /// Bytes of one panel.
+    pub fn panel(&self) -> i64 {
+        points(&self.taps) * ((points(&self.k) + 3) / 4 * 4) * 16
+    }
+
+    /// Bytes of the panels of one point of the batch.
+    pub fn set(&self) -> i64 {
+        self.panel() * ((self.n.len + 15) / 16)
+    }
 }
 
 /// How a constant lies in memory.
@@ -39,6 +74,18 @@ pub enum Packing {
         /// Channels.
         channels: i64,
     },
+    /// Four-bit numbers (those with a sign eight higher) in panels of 16 columns: a row of a panel is eight
+    /// bytes, byte i holds column i in its low half and column i + 8 in its high half.
+    Nibbles {
+        /// Rows.
+        k: PanelAxis,
+        /// Columns.
+        n: PanelAxis,
+    },
+    /// 8-bit panels.
+    Bytes(BytePanels),
+    /// Sums of the columns of 8-bit panels, as i32: those of one point of the batch after the other.
+    Sums(BytePanels),
 }
 
 impl Packing {
@@ -46,11 +93,22 @@ impl Packing {
     pub fn elems(&self) -> Option<i64> {
         match self {
             Packing::Plain => None,
-            Packing::Panels { batch, k, n, .. } => {
-                let product = |axes: &[PanelAxis]| axes.iter().map(|a| a.len).product::<i64>();
-                Some(product(batch) * product(k) * ((n.len + 15) / 16 * 16))
-            }
+            Packing::Panels { batch, k, n, .. } => Some(points(batch) * points(k) * ((n.len + 15) / 16 * 16)),
             Packing::Taps { taps, channels } => Some(taps * channels),
+            Packing::Nibbles { k, n } => Some((n.len + 15) / 16 * k.len * 8),
+            Packing::Bytes(p) => Some(points(&p.batch) * p.set()),
+            Packing::Sums(p) => Some(points(&p.batch) * p.n.len),
+        }
+    }
+
+    /// The type of the packed elements of a constant of some type.
+    pub fn dtype(&self, of: DType) -> DType {
+        match self {
+            Packing::Plain => of,
+            Packing::Panels { .. } | Packing::Taps { .. } => DType::F32,
+            Packing::Nibbles { .. } => DType::U8,
+            Packing::Bytes(_) => DType::I8,
+            Packing::Sums(_) => DType::I32,
         }
     }
 }

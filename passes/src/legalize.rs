@@ -1,5 +1,7 @@
 //! Rewrites what no kernel computes directly into operators that some kernel does.
 
+mod bytes;
+
 use crate::lower::templates;
 use crate::pass::{NodeView, Pass, Report, Target};
 use nnc_ir::{DType, Graph, OpError, Outcome, Rewriter, ValueId};
@@ -8,7 +10,7 @@ use nnc_ir::{DType, Graph, OpError, Outcome, Rewriter, ValueId};
 pub(crate) const PASS: Pass = Pass {
     name: "legalize",
     doc: "Afterwards every operator has code: composites without a template are decomposed, narrow floats of \
-          matrix products are computed in f32, operands of products have a contiguous summed axis.",
+          matrix products are computed in f32, bytes that products read lie in memory as they are read.",
     required: true,
     run,
 };
@@ -19,14 +21,10 @@ fn run(graph: &Graph, _: &Target, report: &mut Report) -> Result<Graph, OpError>
     for _ in 0..4 {
         let before = report.n_applied(PASS.name);
         graph = report.apply(PASS.name, &graph, |rw, node| {
-            if let Some(values) = absorbed(rw, node)? {
-                return Ok(Outcome::Applied(values));
-            }
-            if let Some(values) = heads_last(rw, node)? {
-                return Ok(Outcome::Applied(values));
-            }
-            if let Some(values) = widened(rw, node)? {
-                return Ok(Outcome::Applied(values));
+            for rule in [absorbed, heads_last, widened, bytes::transposed, bytes::depthwise] {
+                if let Some(values) = rule(rw, node)? {
+                    return Ok(Outcome::Applied(values));
+                }
             }
             decomposed(rw, node)
         })?;

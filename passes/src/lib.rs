@@ -13,6 +13,7 @@ mod pipeline;
 mod raise;
 mod rules;
 mod split_phases;
+mod widen;
 
 pub use lower::{LowerError, lower};
 pub use pass::{Event, Pass, Report, Target};

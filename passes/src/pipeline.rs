@@ -1,16 +1,19 @@
 //! The order of the passes, as a plain list.
 
 use crate::pass::{Pass, Report, Target};
-use crate::{canonicalize, clean, fold, layout, legalize, raise, rules, split_phases};
+use crate::{canonicalize, clean, fold, layout, legalize, raise, rules, split_phases, widen};
 use nnc_ir::{Graph, OpError};
 
 /// Every graph pass in order.
 pub const PIPELINE: &[Pass] = &[
     canonicalize::PASS,
     clean::PASS,
+    raise::quantized::PASS,
+    clean::PASS,
     fold::constants::PASS,
     rules::PASS,
     fold::constants::PASS,
+    widen::PASS,
     clean::PASS,
     raise::softmax::PASS,
     raise::activations::PASS,

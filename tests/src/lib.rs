@@ -11,5 +11,6 @@ mod onnx;
 mod operators;
 mod program;
 mod promises;
+mod quantized;
 mod random_graphs;
 mod targets;

@@ -1,7 +1,7 @@
 //! Narrow floats as integer arithmetic: decoding to f32 and encoding with ties to even, on scalars
 //! and on vectors of four.
 //!
-//! The results are those of `nnc_tensor::formats` with saturation on. Cranelift's own f16 type is
+//! The results are those of `nnc_tensor::formats` with saturation on for formats without infinities. Cranelift's own f16 type is
 //! never used: its backends have no code for it.
 
 use super::emitter::{Emitter, Result};
@@ -38,7 +38,7 @@ fn format(dtype: DType) -> Option<Format> {
         DType::BF16 => (16, 7, 127, 0x7f7f, Special::Ieee, false),
         DType::F8E4M3FN => (8, 3, 7, 0x7e, Special::OnesNan, true),
         DType::F8E4M3FNUZ => (8, 3, 8, 0x7f, Special::MinusZeroNan, true),
-        DType::F8E5M2 => (8, 2, 15, 0x7b, Special::Ieee, true),
+        DType::F8E5M2 => (8, 2, 15, 0x7b, Special::Ieee, false),
         DType::F8E5M2FNUZ => (8, 2, 16, 0x7f, Special::MinusZeroNan, true),
         DType::F4E2M1 => (4, 1, 1, 0x7, Special::Finite, true),
         _ => return None,

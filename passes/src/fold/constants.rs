@@ -17,6 +17,9 @@ const BUDGET: u64 = 16 << 20;
 /// Bytes by which one folded node may grow the file.
 const GROWTH: usize = 1 << 20;
 
+/// Bytes of what may become of a constant of several elements a byte.
+const MOST_UNPACKED: usize = 64 << 10;
+
 fn run(graph: &Graph, _: &Target, report: &mut Report) -> Result<Graph, OpError> {
     report.apply(PASS.name, graph, |rw, node| {
         // A broadcast costs nothing where it is read; its result would cost memory.
@@ -34,6 +37,9 @@ fn run(graph: &Graph, _: &Target, report: &mut Report) -> Result<Graph, OpError>
         let read: usize = node.inputs.iter().filter_map(|v| size_bytes(rw.b.graph.ty(*v))).sum();
         if made > read + GROWTH {
             return Ok(Outcome::Blocked("the result would grow the file by over 1 MiB"));
+        }
+        if node.is("cast") && operands[0].dtype().is_packed() && made > MOST_UNPACKED {
+            return Ok(Outcome::Blocked("packed numbers stay packed"));
         }
         let mut probe = node.old.clone();
         probe.inputs = operands.into_iter().map(|t| rw.b.constant(t)).collect();

@@ -2,7 +2,7 @@
 //!
 //! Nothing here builds nodes.
 
-use nnc_ir::{Dim, Graph, Kind, Tensor, ValueId};
+use nnc_ir::{DType, Dim, Graph, Kind, Tensor, ValueId};
 use nnc_tensor::Range;
 
 /// Elements of a constant that are looked at.
@@ -28,10 +28,17 @@ pub(crate) fn uniform(graph: &Graph, v: ValueId) -> Option<f64> {
             "constant" => return uniform_tensor(node.attrs.tensor("value")),
             "dims" => return uniform_dims(node.attrs.dims("values")),
             "broadcast" | "reshape" | "transpose" | "slice" | "reverse" => v = node.inputs[0],
+            "cast" if widens(graph, node) => v = node.inputs[0],
             _ => return None,
         }
     }
     None
+}
+
+/// True for a conversion of bytes to a type that holds all of them.
+fn widens(graph: &Graph, node: &nnc_ir::Node) -> bool {
+    let [from, to] = [node.inputs[0], node.outputs[0]].map(|v| graph.tensor_ty(v).dtype);
+    matches!(from, DType::U8 | DType::I8) && matches!(to, DType::F32 | DType::F64 | DType::I32 | DType::I64)
 }
 
 fn uniform_dims(dims: &[Dim]) -> Option<f64> {
@@ -68,7 +75,9 @@ fn line_within(graph: &Graph, v: ValueId, steps: usize) -> Option<Line> {
     if node.is("constant") {
         return line_of(node.attrs.tensor("value"));
     }
-    if steps == 0 || !matches!(node.op.name, "broadcast" | "reshape" | "transpose") {
+    let passes = matches!(node.op.name, "broadcast" | "reshape" | "transpose")
+        || (node.is("cast") && widens(graph, node));
+    if steps == 0 || !passes {
         return None;
     }
     let inner = line_within(graph, node.inputs[0], steps - 1)?;
@@ -77,6 +86,7 @@ fn line_within(graph: &Graph, v: ValueId, steps: usize) -> Option<Line> {
     let axis = match node.op.name {
         "broadcast" => axis + to.len() - from.len(),
         "transpose" => node.attrs.indices("perm").iter().position(|p| *p == axis)?,
+        "cast" => axis,
         _ => {
             let before = Dim::product(&from[..axis]);
             (0..to.len()).find(|j| to[*j] == from[axis] && Dim::product(&to[..*j]) == before)?

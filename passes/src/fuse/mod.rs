@@ -156,7 +156,8 @@ impl Fusion<'_> {
             && match role {
                 Role::Inline | Role::Alias => {
                     let free = role::is_movement(node) || role::is_generated(node);
-                    (read.groups.len() == 1 && (!read.repeats || free || role::is_cheap(node)))
+                    let alone = read.groups.len() == 1 && (!read.repeats || free || role::is_cheap(node));
+                    (alone && !self.finishes_product(node, read))
                         || (free && (read.groups.len() <= 4 || role::expands(node)))
                 }
                 _ => {
@@ -180,6 +181,13 @@ impl Fusion<'_> {
             }
             self.ask_operands(g, node, role, seen);
         }
+    }
+
+    /// Bytes are stored by the product that they come from: its sums take four times as much.
+    fn finishes_product(&self, node: &Node, read: &Readers) -> bool {
+        role::narrows_to_bytes(self.graph, node)
+            && read.groups.iter().any(|g| self.groups[*g].anchor.is_some())
+            && role::ends_product(self.graph, node)
     }
 
     /// Every operand of a concat writes its part of the result.

@@ -85,6 +85,31 @@ pub(crate) fn is_cheap(node: &Node) -> bool {
     }
 }
 
+/// Makes bytes of wider numbers.
+pub(crate) fn narrows_to_bytes(graph: &Graph, node: &Node) -> bool {
+    let bits = |v: nnc_ir::ValueId| graph.tensor_ty(v).dtype.bits();
+    node.is("cast") && bits(node.outputs[0]) <= 8 && bits(node.inputs[0]) > 8
+}
+
+/// Steps from a product to the end of what is done to its sums.
+const MOST_STEPS: usize = 16;
+
+/// True at the end of a chain of elementwise operators behind a microkernel's product.
+pub(crate) fn ends_product(graph: &Graph, node: &Node) -> bool {
+    let mut at = node;
+    for _ in 0..MOST_STEPS {
+        let Some(next) = at.inputs.first().and_then(|v| graph.def_node(*v)) else { return false };
+        if matches!(next.op.name, "contract" | "conv") {
+            return operands::has_template(graph, next);
+        }
+        if !is_elementwise(next.op) {
+            return false;
+        }
+        at = next;
+    }
+    false
+}
+
 /// Reads elements of operand `i` more than once.
 pub(crate) fn repeats(graph: &Graph, node: &Node, i: usize) -> bool {
     match node.op.name {

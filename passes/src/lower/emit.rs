@@ -20,13 +20,17 @@ pub(crate) enum Constant {
         /// Form.
         packing: Packing,
     },
-    /// Zeros: what convolutions read in the padding.
-    Zeros {
+    /// One number over and over: what convolutions read in the padding.
+    Fill {
         /// Element type.
         dtype: DType,
+        /// The number.
+        value: i64,
         /// Elements.
         len: Dim,
     },
+    /// A few integers, as i32.
+    Integers(Vec<i32>),
 }
 
 /// What stands behind a parameter of a kernel.
@@ -143,9 +147,10 @@ impl<'g> Emitter<'g> {
         let (dtype, elems) = match &c {
             Constant::Packed { value, packing } => {
                 let elems = packing.elems().map_or_else(|| self.graph.tensor_ty(*value).elems(), Dim::int);
-                (self.dtype(*value), elems)
+                (packing.dtype(self.dtype(*value)), elems)
             }
-            Constant::Zeros { dtype, len } => (*dtype, len.clone()),
+            Constant::Fill { dtype, len, .. } => (*dtype, len.clone()),
+            Constant::Integers(values) => (DType::I32, Dim::len(values.len())),
         };
         self.param(Source::Constant(c), dtype, elems, Access::Read)
     }
@@ -311,6 +316,12 @@ impl<'g> Emitter<'g> {
             return self.kb.op(ScalarOp::Ne, &[x, zero]);
         }
         let mut y = self.kb.cast(x, wide);
+        if to == DType::F8E5M2 && node.attrs.flag("saturate") {
+            // The format has infinities, and a store keeps them.
+            let (least, most) = (self.kb.float(wide, -57344.0), self.kb.float(wide, 57344.0));
+            y = self.kb.op(ScalarOp::Max, &[y, least]);
+            y = self.kb.op(ScalarOp::Min, &[y, most]);
+        }
         if !node.attrs.flag("saturate")
             && let Some((limit, op)) = overflow(to)
         {

@@ -196,7 +196,7 @@ impl<'g> Lowering<'g> {
 
     fn weight(&mut self, tensor: Tensor, packing: Packing) -> Place {
         let elems = packing.elems().map_or(tensor.len(), |n| n as usize);
-        let len = tensor.dtype().bytes_for(elems).unwrap_or(0) as u64;
+        let len = packing.dtype(tensor.dtype()).bytes_for(elems).unwrap_or(0) as u64;
         self.weights.push(Weight { tensor, packing });
         Place::Constant { offset: self.weights.len() as u64 - 1, len }
     }
@@ -213,13 +213,18 @@ impl<'g> Lowering<'g> {
             Constant::Packed { value, packing } => {
                 (self.graph.constant(*value).expect("only constants are packed").clone(), packing.clone())
             }
-            Constant::Zeros { dtype, len } => {
-                let len = len.as_len().expect("padding rows have fixed length");
-                (Tensor::zeros(*dtype, &[len]).expect("a row fits memory"), Packing::Plain)
+            Constant::Fill { dtype, value, len } => {
+                let row = vec![*value as f64; len.as_len().expect("padding rows have fixed length")];
+                let row = Tensor::from_f64s(*dtype, &[row.len()], &row).expect("a row fits memory");
+                (row, Packing::Plain)
+            }
+            Constant::Integers(values) => {
+                let values = Tensor::from_slice(&[values.len()], values).expect("one axis of that length");
+                (values, Packing::Plain)
             }
         };
         let elems = Dim::int(packing.elems().unwrap_or(tensor.len() as i64));
-        let ty = Type::tensor(tensor.dtype(), vec![elems]);
+        let ty = Type::tensor(packing.dtype(tensor.dtype()), vec![elems]);
         let place = self.weight(tensor, packing);
         let b = self.add_buffer(&ty, place);
         self.buffers.insert(s.clone(), b);

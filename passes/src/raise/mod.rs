@@ -4,4 +4,5 @@ pub(crate) mod activations;
 pub(crate) mod attention;
 pub(crate) mod norms;
 mod pattern;
+pub(crate) mod quantized;
 pub(crate) mod softmax;

@@ -119,8 +119,8 @@ pub struct I8GemmArgs {
     pub b: *const i8,
     /// Slot 11: bytes from one panel to the next.
     pub b_panel_stride: i64,
-    /// Slot 12: [`ACCUM`] (i32 store only), [`BIAS`], [`CLAMP`] (f32 store only), [`A_SIGNED`],
-    /// [`FLOAT_BIAS`].
+    /// Slot 12: [`ACCUM`] (i32 store only), [`BIAS`], [`CLAMP`] (not with the i32 store; before rounding),
+    /// [`A_SIGNED`], [`FLOAT_BIAS`].
     pub flags: i64,
     /// Slot 13: what is stored, [`STORE_I32`] and so on.
     pub store: i64,
@@ -132,7 +132,7 @@ pub struct I8GemmArgs {
     pub column_sums: *const i32,
     /// Slot 17: integer bias, `n` elements.
     pub bias: *const i32,
-    /// Slot 18: scale, `n` elements; unused by the i32 store.
+    /// Slot 18: scale, `n` elements, or null for ones; unused by the i32 store.
     pub scale: *const f32,
     /// Slot 19: factor of all scales, a float word.
     pub factor: u64,
@@ -163,6 +163,34 @@ pub struct PackBArgs {
     /// Slot 5: elements from column to column.
     pub n_stride: i64,
     /// Slot 6: elements from panel to panel of `dst`.
+    pub dst_panel_stride: i64,
+}
+
+/// `f32_unpack4`: panels of 16 columns of four-bit numbers as panels of floats.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Unpack4Args {
+    /// Slot 0: the panels of floats.
+    pub dst: *mut f32,
+    /// Slot 1: the packed panels.
+    pub src: *const u8,
+    /// Slot 2: rows of a panel.
+    pub k: i64,
+    /// Slot 3: panels.
+    pub panels: i64,
+    /// Slot 4: rows that share a scale.
+    pub block: i64,
+    /// Slot 5: 16 scales for each block of rows.
+    pub scales: *const f32,
+    /// Slot 6: zero points in the form of the scales, or null.
+    pub zeros: *const f32,
+    /// Slot 7: the zero point if `zeros` is null, a float word.
+    pub zero: u64,
+    /// Slot 8: bytes from packed panel to packed panel.
+    pub src_panel_stride: i64,
+    /// Slot 9: elements from the scales of a panel to those of the next.
+    pub scale_panel_stride: i64,
+    /// Slot 10: elements from panel to panel of `dst`.
     pub dst_panel_stride: i64,
 }
 

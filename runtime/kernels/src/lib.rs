@@ -31,6 +31,7 @@ mod pack;
 mod quant;
 mod recurrent;
 mod rows;
+mod unpack;
 mod vmath;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Dispatch, tests and rates walk the same rows; a kernel that is not here does not exist.
 
-use crate::{Isa, convert, dwconv, gemm, pack, quant, recurrent, rows, vmath};
+use crate::{Isa, convert, dwconv, gemm, pack, quant, recurrent, rows, unpack, vmath};
 
 /// A kernel's entry point. `args` points at the words of the contract's struct in [`crate::args`].
 ///
@@ -33,6 +33,7 @@ pub struct Kernel {
 const FAMILIES: &[&[&[Kernel]]] = &[
     gemm::ROWS,
     pack::ROWS,
+    unpack::ROWS,
     quant::ROWS,
     dwconv::ROWS,
     rows::ROWS,

@@ -5,11 +5,13 @@
 use super::PANEL;
 use super::epilogue::{self, Block};
 use super::gemm::{block_axis, blocking};
+use super::int8::{self, Factor, Operands, Weights, Zero};
+use super::requantize;
 use crate::fuse::Group;
 use crate::lower::emit::Constant;
 use crate::lower::emit::Emitter;
 use crate::lower::index::unravel;
-use nnc_ir::plan::{Packing, PanelAxis};
+use nnc_ir::plan::{BytePanels, Packing, PanelAxis};
 use nnc_ir::tile::{Access, Arg, Mem, Turns};
 use nnc_ir::{DType, Dim, Graph, Node, ValueId};
 
@@ -30,16 +32,33 @@ pub(crate) enum Plan {
 /// The mapping, if there is one.
 pub(crate) fn plan(graph: &Graph, node: &Node) -> Option<Plan> {
     let [x, w] = [node.inputs[0], node.inputs[1]].map(|v| graph.tensor_ty(v));
-    let shape = graph.constant(node.inputs[1]).map(|_| w.fixed_shape())??;
-    if x.dtype != DType::F32 || !node.attrs.flag("channels_last") || !(1..=3).contains(&(shape.len() - 2)) {
+    let shape = w.fixed_shape()?;
+    if !node.attrs.flag("channels_last") || !(1..=3).contains(&(shape.len() - 2)) {
         return None;
+    }
+    match x.dtype {
+        DType::F32 => graph.constant(node.inputs[1]).map(|_| ())?,
+        DType::I32 => bytes(graph, node).map(|_| ())?,
+        _ => return None,
     }
     let groups = node.attrs.index("groups");
     if shape[1] == 1 && groups == shape[0] && groups > 1 {
-        return (shape.len() <= 4).then_some(Plan::Depthwise);
+        // Bytes by taps are too little for the matrix kernel.
+        return (shape.len() <= 4 && x.dtype == DType::F32).then_some(Plan::Depthwise);
     }
     let unit = shape[2..].iter().all(|k| *k == 1) && node.attrs.ints("strides").iter().all(|s| *s == 1);
     Some(if unit && groups == 1 && unpadded(node) { Plan::Dense } else { Plan::Indirect })
+}
+
+/// The operands of a convolution of bytes, whose sums are i32.
+pub(crate) fn bytes(graph: &Graph, node: &Node) -> Option<(Factor, Weights)> {
+    if graph.tensor_ty(node.outputs[0]).dtype != DType::I32 {
+        return None;
+    }
+    let x = int8::activations(graph, node.inputs[0])?;
+    // What stands for the padding is written when the model is compiled.
+    let padded = matches!(x.zero, Zero::Read(_)) && !unpadded(node);
+    if padded { None } else { Some((x, int8::weights(graph, node.inputs[1], Some(0))?)) }
 }
 
 fn unpadded(node: &Node) -> bool {
@@ -57,15 +76,22 @@ struct Shape<'g> {
     strides: &'g [i64],
     dilations: &'g [i64],
     low: &'g [Dim],
+    /// The picture in memory.
+    data: ValueId,
+    /// Operands of 8 bits with their zero points; without, both are f32.
+    bytes: Option<(Factor, Weights)>,
 }
 
 impl<'g> Shape<'g> {
     fn of(e: &Emitter<'g>, node: &'g Node) -> Shape<'g> {
         let w = e.graph.tensor_ty(node.inputs[1]).fixed_shape().expect("checked by the plan");
         let (x, out) = (e.shape(node.inputs[0]), e.shape(node.outputs[0]));
+        let bytes = bytes(e.graph, node);
         Shape {
             x,
             out,
+            data: bytes.as_ref().map_or(node.inputs[0], |(x, _)| x.value),
+            bytes,
             n: w.len() - 2,
             w: w.into_iter().map(|d| d as i64).collect(),
             groups: node.attrs.int("groups"),
@@ -90,46 +116,62 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
     }
 }
 
-/// The weights as panels: rows are taps and channels, columns output channels, one set a group.
-fn panels(e: &mut Emitter, node: &Node, s: &Shape) -> Mem {
-    let taps: i64 = s.w[2..].iter().product();
+/// The product of rows of pixels with the weights of group `g`, from its column `n0` on. Of the window's
+/// axes the first `n_taps` are steps of the table of rows; the others are a run of the channels.
+fn multiply(
+    e: &mut Emitter,
+    group: &Group,
+    node: &Node,
+    s: &Shape,
+    (rows, n_taps, zeros): ([Arg; 4], usize, Arg),
+    (g, n0): (Dim, Dim),
+    block: Block,
+) {
+    let size: i64 = s.w[2..].iter().product();
     let (o, c) = (s.w[0] / s.groups, s.w[1]);
     let mut k = Vec::new();
-    let mut stride = taps;
+    let mut stride = size;
     for len in &s.w[2..] {
         stride /= len;
         k.push(PanelAxis { len: *len, stride });
     }
-    k.push(PanelAxis { len: c, stride: taps });
-    let packing = Packing::Panels {
-        offset: 0,
-        batch: vec![PanelAxis { len: s.groups, stride: o * c * taps }],
-        k,
-        n: PanelAxis { len: o, stride: c * taps },
-    };
-    e.constant(Constant::Packed { value: node.inputs[1], packing })
+    k.push(PanelAxis { len: c, stride: size });
+    let batch = vec![PanelAxis { len: s.groups, stride: o * c * size }];
+    let n = PanelAxis { len: o, stride: c * size };
+    let (anchor, bias) = (node.outputs[0], Some(node.inputs[2]));
+    if let Some((factor, weights)) = &s.bytes {
+        let (taps, k) = (k[..n_taps].to_vec(), k[n_taps..].to_vec());
+        let panels = BytePanels { offset: 0, batch, taps, k, n, shift: weights.shift };
+        let operands = Operands::new(e, (rows, factor), (weights, panels), (g, n0));
+        return requantize::call_and_finish(e, group, anchor, bias, block, operands);
+    }
+    let taps: i64 = s.w[2..2 + n_taps].iter().product();
+    let panel = Dim::int(size * c * PANEL);
+    let per_group = panel.clone() * Dim::int(o).ceil_div(&Dim::int(PANEL));
+    let at = g * per_group + n0.floor_div(&Dim::int(PANEL)) * panel.clone();
+    let packing = Packing::Panels { offset: 0, batch, k, n };
+    let b = e.constant(Constant::Packed { value: node.inputs[1], packing });
+    let int = |v: i64| Arg::Int(Dim::int(v));
+    let tail = [int(taps), int(size / taps * c), Arg::Ptr(b, at), Arg::Int(panel)];
+    let operands = epilogue::Operands { words: rows.into_iter().chain(tail).collect(), zeros };
+    epilogue::call_and_finish(e, group, anchor, bias, block, operands);
+}
+
+/// What one turn over k takes of the cache, in elements of f32.
+fn width(s: &Shape, k: i64) -> Dim {
+    Dim::int(if s.bytes.is_some() { (k + 3) / 4 } else { k })
 }
 
 fn dense(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let (c, o) = (Dim::int(s.w[1]), Dim::int(s.w[0]));
     let m = s.out[0].clone() * s.pixels();
-    let (rows, columns) = blocking(&m, &o, &c, true);
+    let (rows, columns) = blocking(&m, &o, &width(s, s.w[1]), true);
     let (m0, m_len) = block_axis(e, &m, rows);
     let (n0, n_len) = block_axis(e, &o, columns);
-    let x = e.buffer(node.inputs[0], Access::Read);
-    let b = panels(e, node, s);
-    let panel = c.clone() * Dim::int(PANEL);
+    let x = e.buffer(s.data, Access::Read);
     let outer: Vec<Dim> = s.out[..=s.n].to_vec();
-    let operands = vec![
-        Arg::Null,
-        Arg::Int(Dim::ZERO),
-        Arg::Ptr(x, m0.clone() * c.clone()),
-        Arg::Int(c.clone()),
-        Arg::Int(Dim::ONE),
-        Arg::Int(c),
-        Arg::Ptr(b, n0.floor_div(&Dim::int(PANEL)) * panel.clone()),
-        Arg::Int(panel),
-    ];
+    let words = [Arg::Null, Arg::Int(Dim::ZERO), Arg::Ptr(x, m0.clone() * c.clone()), Arg::Int(c)];
+    let column = n0.clone();
     let block = Block {
         m0,
         m_len,
@@ -139,8 +181,7 @@ fn dense(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
         columns: columns.bound(&o),
         index: Box::new(move |m, n| [unravel(&outer, m), vec![n.clone()]].concat()),
     };
-    let operands = epilogue::Operands { words: operands, zeros: Arg::Null };
-    epilogue::call_and_finish(e, group, node.outputs[0], Some(node.inputs[2]), block, operands);
+    multiply(e, group, node, s, (words, 0, Arg::Null), (Dim::ZERO, column), block);
 }
 
 fn indirect(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
@@ -153,11 +194,11 @@ fn indirect(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let taps: Vec<i64> = if run { s.w[2..2 + last].to_vec() } else { s.w[2..].to_vec() };
     let (n_taps, o) = (taps.iter().product::<i64>(), Dim::int(s.w[0] / s.groups));
     let kc = Dim::int(s.w[1] * if run { s.w[2 + last] } else { 1 });
-    let k = Dim::int(n_taps) * kc.clone();
+    let k = s.w[1..].iter().product();
     let image = e.grid(s.out[0].clone());
     let g = if s.groups == 1 { Dim::ZERO } else { e.grid(Dim::int(s.groups)) };
     let m = s.pixels();
-    let (rows, columns) = blocking(&m, &o, &k, true);
+    let (rows, columns) = blocking(&m, &o, &width(s, k), true);
     let (m0, m_len) = block_axis(e, &m, rows);
     let (n0, n_len) = block_axis(e, &o, columns);
     let block_rows = rows.bound(&m);
@@ -167,27 +208,27 @@ fn indirect(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let mut zeros = Arg::Null;
     let rows_words = if even {
         let step = Dim::int(s.strides[last] * s.w[1]);
-        let x = e.buffer(node.inputs[0], Access::Read);
+        let x = e.buffer(s.data, Access::Read);
         let at = image.clone() * s.x[1 + last].clone() * Dim::int(s.w[1]) + m0.clone() * step.clone();
         [Arg::Null, Arg::Int(Dim::ZERO), Arg::Ptr(x, at), Arg::Int(step)]
     } else {
         let table = e.kb.scratch(DType::U64, Dim::int(n_taps) * block_rows.clone());
-        let form = Table { table, taps: &taps, rows: &block_rows, kc: &kc };
+        let zero = match s.bytes.as_ref().map(|(x, _)| &x.zero) {
+            Some(Zero::Known(zero)) => *zero,
+            _ => 0,
+        };
+        let padding = (e.dtype(s.data), zero);
+        let form = Table { table, taps: &taps, rows: &block_rows, kc: &kc, padding };
         fill_table(e, node, s, &form, (&image, &g, &m0, &m_len));
-        if !unpadded(node) && finite(e.graph, node.inputs[1]) {
+        if s.bytes.is_none() && !unpadded(node) && finite(e.graph, node.inputs[1]) {
             zeros = Arg::Ptr(form.zeros(e), Dim::ZERO);
         }
         [Arg::Ptr(table, Dim::ZERO), Arg::Int(block_rows.clone()), Arg::Null, Arg::Int(Dim::ZERO)]
     };
-    let b = panels(e, node, s);
-    let panel = k.clone() * Dim::int(PANEL);
-    let per_group = panel.clone() * o.ceil_div(&Dim::int(PANEL));
-    let at = g.clone() * per_group + n0.floor_div(&Dim::int(PANEL)) * panel.clone();
-    let tail = [Arg::Int(Dim::int(n_taps)), Arg::Int(kc), Arg::Ptr(b, at), Arg::Int(panel)];
-    let operands = epilogue::Operands { words: rows_words.into_iter().chain(tail).collect(), zeros };
     let spatial: Vec<Dim> = s.out[1..=s.n].to_vec();
     // Columns count from the first channel of the group.
-    let first = g * o.clone();
+    let first = g.clone() * o.clone();
+    let column = n0.clone();
     let block = Block {
         m0,
         m_len,
@@ -197,7 +238,7 @@ fn indirect(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
         columns: columns.bound(&o),
         index: Box::new(move |m, n| [vec![image.clone()], unravel(&spatial, m), vec![n.clone()]].concat()),
     };
-    epilogue::call_and_finish(e, group, node.outputs[0], Some(node.inputs[2]), block, operands);
+    multiply(e, group, node, s, (rows_words, taps.len(), zeros), (g, column), block);
 }
 
 struct Table<'t> {
@@ -205,12 +246,15 @@ struct Table<'t> {
     taps: &'t [i64],
     rows: &'t Dim,
     kc: &'t Dim,
+    /// Type and number of what the padding holds.
+    padding: (DType, i64),
 }
 
 impl Table<'_> {
     /// What the pixels of the padding hold.
     fn zeros(&self, e: &mut Emitter) -> Mem {
-        e.constant(Constant::Zeros { dtype: DType::F32, len: self.kc.clone() })
+        let (dtype, value) = self.padding;
+        e.constant(Constant::Fill { dtype, value, len: self.kc.clone() })
     }
 }
 
@@ -221,7 +265,8 @@ fn finite(graph: &Graph, weights: ValueId) -> bool {
     tensor.unwrap_or(false)
 }
 
-/// Writes the address of the first channel of every pixel and tap; taps in the padding point to zeros.
+/// Writes the address of the first channel of every pixel and tap; taps in the padding point to zeros
+/// (of bytes, to their zero point).
 fn fill_table(
     e: &mut Emitter,
     node: &Node,
@@ -229,7 +274,7 @@ fn fill_table(
     t: &Table,
     (image, g, m0, m_len): (&Dim, &Dim, &Dim, &Dim),
 ) {
-    let x = e.buffer(node.inputs[0], Access::Read);
+    let x = e.buffer(s.data, Access::Read);
     let pixel = e.begin(Turns::Serial, m_len.clone(), &[]);
     let at = m0.clone() + pixel.index();
     e.note_local(&at, s.pixels() - Dim::ONE);

@@ -89,7 +89,8 @@ fn peel(
     f
 }
 
-fn only_reader<'g>(graph: &'g Graph, group: &Group, v: ValueId) -> Option<&'g Node> {
+/// The only node of a group that reads a value, if it reads it once.
+pub(super) fn only_reader<'g>(graph: &'g Graph, group: &Group, v: ValueId) -> Option<&'g Node> {
     let mut readers =
         group.inside.iter().filter_map(|w| graph.def_node(*w)).filter(|n| n.inputs.contains(&v));
     let first = readers.next()?;
@@ -115,18 +116,35 @@ impl Fixed {
     }
 
     fn bound(&mut self, graph: &Graph, x: ValueId, low: bool) -> bool {
-        let seen = view(graph, x, &vec![Dim::ZERO; graph.tensor_ty(x).rank()], &Dim::clone);
-        let Some(v) = graph.constant(seen.base).filter(|t| t.len() == 1).map(|t| t.to_f64s()[0] as f32)
-        else {
-            return false;
-        };
+        let Some(v) = bound_of(graph, x) else { return false };
         let (lo, hi) = self.clamp.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
-        if v.is_nan() || (low && v > hi) || (!low && v < lo) {
+        if (low && v > hi) || (!low && v < lo) {
             return false;
         }
         self.clamp = Some(if low { (lo.max(v), hi) } else { (lo, hi.min(v)) });
         true
     }
+}
+
+/// The number that every element of a value is, unless it is NaN.
+pub(super) fn bound_of(graph: &Graph, x: ValueId) -> Option<f32> {
+    let seen = view(graph, x, &vec![Dim::ZERO; graph.tensor_ty(x).rank()], &Dim::clone);
+    let t = graph.constant(seen.base).filter(|t| t.len() == 1)?;
+    Some(t.to_f64s()[0] as f32).filter(|v| !v.is_nan())
+}
+
+/// Where a kernel's result is held while the rest of the group's code is done on it.
+pub(super) struct Held {
+    /// The value.
+    reached: ValueId,
+    /// The result's buffer or a scratch object.
+    pub(super) mem: Mem,
+    /// Its first element.
+    pub(super) at: Dim,
+    /// Distance of its rows in elements.
+    pub(super) row_stride: Dim,
+    /// The result's buffer, if that is not all of it.
+    rest: Option<Mem>,
 }
 
 /// What a microkernel's call is made of once the epilogue is known.
@@ -239,6 +257,43 @@ pub(crate) fn finish_without_residual(
     finish(e, group, fixed, block, false, call);
 }
 
+/// The distance of the rows of a tensor on which `at` places an index.
+fn row_stride(e: &Emitter, block: &Block, at: &dyn Fn(&[Dim]) -> Dim) -> Dim {
+    let (m, n) = (Sym::Local(u32::MAX - 1), Sym::Local(u32::MAX - 2));
+    let placed = e.simplify(&at(&(block.index)(&Dim::sym(m.clone()), &Dim::sym(n))));
+    placed.linear_in(&m).expect("rows of a dense tensor are evenly spaced").0
+}
+
+/// Where a value of the group is to be held: in the result's buffer, if the types agree.
+pub(super) fn place(
+    e: &mut Emitter,
+    group: &Group,
+    block: &Block,
+    (reached, dtype): (ValueId, DType),
+    accumulates: bool,
+) -> Held {
+    let dest = DestLayout::new(e.graph, &group.dest);
+    let in_place = e.dtype(group.dest.value) == dtype;
+    let whole = reached == group.root && in_place;
+    let access = if reached == group.root && !accumulates { Access::Write } else { Access::ReadWrite };
+    let out = e.buffer(group.dest.value, access);
+    let rest = (!whole).then_some(out);
+    if !in_place {
+        let mem = e.kb.scratch(dtype, block.rows.clone() * block.columns.clone());
+        return Held { reached, mem, at: Dim::ZERO, row_stride: block.n_len.clone(), rest };
+    }
+    let at = e.simplify(&dest.at(&(block.index)(&block.m0, &block.n0)));
+    Held { reached, mem: out, at, row_stride: row_stride(e, block, &|i| dest.at(i)), rest }
+}
+
+/// The rest of the group's code, if there is any.
+pub(super) fn rest(e: &mut Emitter, group: &Group, block: &Block, held: Held) {
+    if let Some(out) = held.rest {
+        let dest = DestLayout::new(e.graph, &group.dest);
+        tile_code(e, group, block, held, (out, &dest));
+    }
+}
+
 fn finish(
     e: &mut Emitter,
     group: &Group,
@@ -247,27 +302,10 @@ fn finish(
     accumulates: bool,
     call: impl FnOnce(&mut Emitter, Call),
 ) {
-    let dest = DestLayout::new(e.graph, &group.dest);
-    let whole = fixed.reached == group.root;
-    let in_place = e.dtype(group.dest.value) == DType::F32;
-    let access = if whole && !accumulates { Access::Write } else { Access::ReadWrite };
-    let out = e.buffer(group.dest.value, access);
-    let row_stride = |at: &dyn Fn(&[Dim]) -> Dim, simplify: &dyn Fn(&Dim) -> Dim| {
-        let (m, n) = (Sym::Local(u32::MAX - 1), Sym::Local(u32::MAX - 2));
-        let placed = simplify(&at(&(block.index)(&Dim::sym(m.clone()), &Dim::sym(n))));
-        placed.linear_in(&m).map(|(c, _)| c)
-    };
-    let (c, c_at, ldc) = if in_place {
-        let ldc =
-            row_stride(&|i| dest.at(i), &|d| e.simplify(d)).expect("the result's rows are evenly spaced");
-        (out, e.simplify(&dest.at(&(block.index)(&block.m0, &block.n0))), ldc)
-    } else {
-        let elems = block.rows.clone() * block.columns.clone();
-        (e.kb.scratch(DType::F32, elems), Dim::ZERO, block.n_len.clone())
-    };
+    let held = place(e, group, &block, (fixed.reached, DType::F32), accumulates);
     let mut made = Call {
-        out: Arg::Ptr(c, c_at.clone()),
-        row_stride: ldc.clone(),
+        out: Arg::Ptr(held.mem, held.at.clone()),
+        row_stride: held.row_stride.clone(),
         rows: block.m_len.clone(),
         columns: block.n_len.clone(),
         flags: if fixed.clamp.is_some() { CLAMP } else { 0 },
@@ -283,32 +321,22 @@ fn finish(
     if let Some(r) = fixed.residual {
         made.flags |= RESIDUAL;
         let shape = e.shape(r);
-        let stride = row_stride(&|i| row_major(shape, i), &|d| e.simplify(d));
-        made.residual_stride = stride.expect("rows of a dense tensor are evenly spaced");
+        made.residual_stride = row_stride(e, &block, &|i| row_major(shape, i));
         let at = e.simplify(&row_major(shape, &(block.index)(&block.m0, &block.n0)));
         made.residual = Arg::Ptr(e.buffer(r, Access::Read), at);
     }
     call(e, made);
-    if !whole || !in_place {
-        tile_code(e, group, &fixed, &block, (c, c_at, ldc), (out, &dest));
-    }
+    rest(e, group, &block, held);
 }
 
 /// The rest of the group's code, row by row over the block.
-fn tile_code(
-    e: &mut Emitter,
-    group: &Group,
-    fixed: &Fixed,
-    block: &Block,
-    held: (Mem, Dim, Dim),
-    to: (Mem, &DestLayout),
-) {
+fn tile_code(e: &mut Emitter, group: &Group, block: &Block, held: Held, to: (Mem, &DestLayout)) {
     let rows = e.begin(Turns::Serial, block.m_len.clone(), &[]);
     let columns = e.begin(Turns::Lanes, block.n_len.clone(), &[]);
     let (r, j) = (rows.index(), columns.index());
     let idx = (block.index)(&(block.m0.clone() + r.clone()), &(block.n0.clone() + j.clone()));
-    let at = held.1 + r * held.2 + j;
-    e.set_anchor(fixed.reached, held.0, Box::new(move |_| at.clone()));
+    let at = held.at + r * held.row_stride + j;
+    e.set_anchor(held.reached, held.mem, Box::new(move |_| at.clone()));
     let value = e.value(group.root, &idx);
     let value = e.kb.cast(value, arithmetic_type(e.dtype(group.root)));
     let place = e.simplify(&to.1.at(&idx));

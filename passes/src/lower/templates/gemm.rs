@@ -1,4 +1,4 @@
-//! Contractions by the packed matrix kernel `f32_gemm`.
+//! Contractions by the packed matrix kernels `f32_gemm` and `i8_gemm`.
 //!
 //! Letters of the contraction fall into four kinds: batch (both operands and the result), m (left and
 //! result), n (right and result), k (summed). The k letters must be one contiguous run in the left
@@ -6,12 +6,13 @@
 //! become batch letters.
 
 use super::epilogue::{self, Block};
-use super::{FMA_PER_NS, PANEL};
+use super::int8::{self, Factor, Operands, Weights};
+use super::{FMA_PER_NS, PANEL, nibbles, requantize};
 use crate::fuse::Group;
 use crate::lower::emit::Constant;
 use crate::lower::emit::Emitter;
 use crate::lower::index::{View, unravel, views};
-use nnc_ir::plan::{Packing, PanelAxis};
+use nnc_ir::plan::{BytePanels, Packing, PanelAxis};
 use nnc_ir::tile::{Access, Arg, Mem};
 use nnc_ir::{DType, Dim, Graph, Node, Sym};
 use nnc_tensor::Range;
@@ -47,17 +48,31 @@ pub(crate) struct Plan {
     pub(crate) a: View,
     /// Right operand in memory, indexed by placeholders.
     pub(crate) b: View,
+    /// Operands of 8 bits with their zero points; without, both are f32.
+    pub(crate) bytes: Option<(Factor, Weights)>,
+    /// The right operand as it is stored, if its numbers have four bits.
+    pub(crate) nibbles: Option<nibbles::Weights>,
+}
+
+/// The operands of a contraction of bytes, whose sums are i32.
+fn byte_operands(graph: &Graph, node: &Node, rhs: &[char], n: &[Letter]) -> Option<(Factor, Weights)> {
+    let axis = match n {
+        [only] => rhs.iter().position(|c| *c == only.name),
+        _ => None,
+    };
+    let a = int8::activations(graph, node.inputs[0])?;
+    Some((a, int8::weights(graph, node.inputs[1], axis)?))
 }
 
 /// The mapping, if there is one.
 pub(crate) fn plan(graph: &Graph, node: &Node) -> Option<Plan> {
     let [lhs, rhs, out] = ["lhs", "rhs", "out"].map(|n| node.attrs.str(n).chars().collect::<Vec<char>>());
     let types = [node.inputs[0], node.inputs[1], node.outputs[0]].map(|v| graph.tensor_ty(v));
-    if types.iter().any(|t| t.dtype != DType::F32)
-        || has_repeats(&lhs)
-        || has_repeats(&rhs)
-        || has_repeats(&out)
-    {
+    let dtype = types[2].dtype;
+    if !matches!(dtype, DType::F32 | DType::I32) || types.iter().any(|t| t.dtype != dtype) {
+        return None;
+    }
+    if [&lhs, &rhs, &out].into_iter().any(|letters| has_repeats(letters)) {
         return None;
     }
     let extent = |c: char| {
@@ -91,8 +106,10 @@ pub(crate) fn plan(graph: &Graph, node: &Node) -> Option<Plan> {
             .map(|c| Dim::sym(all.iter().find(|l| l.name == *c).expect("every letter has a kind").sym()))
             .collect()
     };
-    let a = views(graph, node.inputs[0], &placeholder(&lhs), &simplify);
-    let b = views(graph, node.inputs[1], &placeholder(&rhs), &simplify);
+    let bytes = if dtype == DType::I32 { Some(byte_operands(graph, node, &rhs, &n)?) } else { None };
+    let sources = bytes.as_ref().map_or([node.inputs[0], node.inputs[1]], |(a, b)| [a.value, b.value]);
+    let a = views(graph, sources[0], &placeholder(&lhs), &simplify);
+    let b = views(graph, sources[1], &placeholder(&rhs), &simplify);
     let even = |v: &View| batch.iter().all(|l| v.at.linear_in(&l.sym()).is_some());
     // The result's last axis must be n, and the runs must be straight lines in memory. Of the movements
     // before an operand, as many are absorbed as leave it so.
@@ -107,8 +124,12 @@ pub(crate) fn plan(graph: &Graph, node: &Node) -> Option<Plan> {
         |v: &View| joined_stride(&v.at, &m).is_some() || m.iter().all(|l| v.at.linear_in(&l.sym()).is_some());
     let a = a.into_iter().rfind(|v| unit(v) && rows(v) && even(v))?;
     let straight = |v: &View, letters: &[Letter]| joined_stride(&v.at, letters).is_some();
-    let b = b.into_iter().rfind(|v| straight(v, &k) && straight(v, &n) && even(v))?;
-    let mut plan = Plan { out, batch, m, n, k, a, b };
+    let constant = |v: &View| bytes.is_none() || graph.constant(v.base).is_some();
+    let b = b.into_iter().rfind(|v| straight(v, &k) && straight(v, &n) && even(v) && constant(v))?;
+    let mut plan = Plan { out, batch, m, n, k, a, b, bytes, nibbles: None };
+    if plan.bytes.is_none() {
+        plan.nibbles = nibbles::weights(graph, plan.b.base).filter(|w| plan.is_columns(w.depth));
+    }
     if plan.stride_of(&plan.a, &plan.m).is_none() {
         plan.split_m();
     }
@@ -123,6 +144,14 @@ impl Plan {
     /// Joins letters to one run: the stride of the run in a view, if it is a straight line.
     fn stride_of(&self, v: &View, letters: &[Letter]) -> Option<Dim> {
         joined_stride(&v.at, letters)
+    }
+
+    /// True if the right operand is rows of `depth` elements, of which the first are summed.
+    fn is_columns(&self, depth: i64) -> bool {
+        let [n, k] = [&self.n, &self.k].map(|letters| joined_stride(&self.b.at, letters));
+        let first = self.b.at.substitute(&|s| matches!(s, Sym::Local(_)).then_some(Dim::ZERO));
+        let moves = self.batch.iter().any(|l| self.b.at.linear_in(&l.sym()).is_none_or(|(c, _)| !c.is(0)));
+        n == Some(Dim::int(depth)) && k == Some(Dim::ONE) && first.is(0) && !moves
     }
 
     /// Keeps the largest m letter; the others become batch letters. A size that is not known counts as
@@ -169,7 +198,12 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
     }
     let (m, n, k) = (Plan::size(&plan.m), Plan::size(&plan.n), Plan::size(&plan.k));
     let constant = e.graph.constant(plan.b.base).is_some();
-    let blocks = blocking(&m, &n, &k, constant);
+    // Four bytes take the room of one f32.
+    let wide = if plan.bytes.is_some() { k.ceil_div(&Dim::int(4)) } else { k.clone() };
+    let mut blocks = blocking(&m, &n, &wide, constant || plan.nibbles.is_some());
+    if plan.nibbles.is_some() {
+        blocks.1 = BlockSize(nibbles::columns_at_once(k.as_const().unwrap_or(1)));
+    }
     let batch: Vec<(Letter, Dim)> =
         plan.batch.iter().map(|l| (l.clone(), e.grid(l.extent.clone()))).collect();
     let (m0, m_len) = block_axis(e, &m, blocks.0);
@@ -187,12 +221,9 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
     let a_at = e.simplify(&at_batch(&plan.a.at, &|s| zero_or(&m_idx, s)));
     let lda = plan.stride_of(&plan.a, &plan.m).expect("checked by the plan");
     let a = e.buffer(plan.a.base, Access::Read);
-    let (b, b_at, panel) = if constant {
-        packed_constant(e, &plan, &batch, &n0, &k)
-    } else {
-        let b_from = e.simplify(&at_batch(&plan.b.at, &|s| zero_or(&n_idx, s)));
-        pack_into_scratch(e, &plan, b_from, &n_len, &k)
-    };
+    let a_words = [Arg::Null, Arg::Int(Dim::ZERO), Arg::Ptr(a, a_at), Arg::Int(lda)];
+    let b_from = e.simplify(&at_batch(&plan.b.at, &|s| zero_or(&n_idx, s)));
+    let column = (n0.clone(), n_len.clone(), blocks.1.bound(&n));
     let out = plan.out.clone();
     let (p, bt) = (plan.clone(), batch.clone());
     let block = Block {
@@ -215,17 +246,22 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
                 .collect()
         }),
     };
-    let a_args = vec![
-        Arg::Null,
-        Arg::Int(Dim::ZERO),
-        Arg::Ptr(a, a_at),
-        Arg::Int(lda),
-        Arg::Int(Dim::ONE),
-        Arg::Int(k.clone()),
-        Arg::Ptr(b, b_at),
-        Arg::Int(panel),
-    ];
-    let operands = epilogue::Operands { words: a_args, zeros: Arg::Null };
+    if let Some((factor, weights)) = &plan.bytes {
+        let (panels, set) = byte_panels(&plan, &batch, weights.shift);
+        let operands = Operands::new(e, (a_words, factor), (weights, panels), (set, column.0));
+        return requantize::call_and_finish(e, group, node.outputs[0], None, block, operands);
+    }
+    let (b, b_at, panel) = if let Some(weights) = &plan.nibbles {
+        let (b, panel) = weights.unpack(e, &column.0, (&column.1, &column.2), &k);
+        (b, Dim::ZERO, panel)
+    } else if constant {
+        packed_constant(e, &plan, &batch, &column.0, &k)
+    } else {
+        pack_into_scratch(e, &plan, b_from, &column.1, &k)
+    };
+    let mut words = a_words.to_vec();
+    words.extend([Arg::Int(Dim::ONE), Arg::Int(k), Arg::Ptr(b, b_at), Arg::Int(panel)]);
+    let operands = epilogue::Operands { words, zeros: Arg::Null };
     epilogue::call_and_finish(e, group, node.outputs[0], None, block, operands);
 }
 
@@ -281,6 +317,36 @@ pub(crate) fn block_axis(e: &mut Emitter, extent: &Dim, size: BlockSize) -> (Dim
     (first, left.min_with(&size))
 }
 
+/// Where the panels of a constant come from.
+struct Panels {
+    offset: i64,
+    batch: Vec<PanelAxis>,
+    k: PanelAxis,
+    n: PanelAxis,
+    /// The point of the batch.
+    which: Dim,
+}
+
+impl Panels {
+    fn of(plan: &Plan, batch: &[(Letter, Dim)]) -> Panels {
+        let known = |d: &Dim| d.as_const().expect("a constant has fixed sizes");
+        let stride = |l: &Letter| known(&plan.b.at.linear_in(&l.sym()).expect("checked by the plan").0);
+        let moving: Vec<&(Letter, Dim)> = batch.iter().filter(|(l, _)| stride(l) != 0).collect();
+        let run = |letters: &[Letter]| PanelAxis {
+            len: known(&Plan::size(letters)),
+            stride: known(&joined_stride(&plan.b.at, letters).expect("checked by the plan")),
+        };
+        let axis = |(l, _): &&(Letter, Dim)| PanelAxis { len: known(&l.extent), stride: stride(l) };
+        Panels {
+            offset: known(&plan.b.at.substitute(&|s| matches!(s, Sym::Local(_)).then_some(Dim::ZERO))),
+            batch: moving.iter().map(axis).collect(),
+            k: run(&plan.k),
+            n: run(&plan.n),
+            which: moving.iter().fold(Dim::ZERO, |at, (l, i)| at * l.extent.clone() + i.clone()),
+        }
+    }
+}
+
 fn packed_constant(
     e: &mut Emitter,
     plan: &Plan,
@@ -288,21 +354,18 @@ fn packed_constant(
     n0: &Dim,
     k: &Dim,
 ) -> (Mem, Dim, Dim) {
-    let known = |d: &Dim| d.as_const().expect("a constant has fixed sizes");
-    let stride = |l: &Letter| known(&plan.b.at.linear_in(&l.sym()).expect("checked by the plan").0);
-    let offset = known(&plan.b.at.substitute(&|s| matches!(s, Sym::Local(_)).then_some(Dim::ZERO)));
-    let moving: Vec<&(Letter, Dim)> = batch.iter().filter(|(l, _)| stride(l) != 0).collect();
-    let axes = moving.iter().map(|(l, _)| PanelAxis { len: known(&l.extent), stride: stride(l) }).collect();
-    let run = |letters: &[Letter]| PanelAxis {
-        len: known(&Plan::size(letters)),
-        stride: known(&joined_stride(&plan.b.at, letters).expect("checked by the plan")),
-    };
-    let packing = Packing::Panels { offset, batch: axes, k: vec![run(&plan.k)], n: run(&plan.n) };
+    let Panels { offset, batch, k: rows, n, which } = Panels::of(plan, batch);
     let panel = k.clone() * Dim::int(PANEL);
-    let per_batch = panel.clone() * Plan::size(&plan.n).ceil_div(&Dim::int(PANEL));
-    let which = moving.iter().fold(Dim::ZERO, |at, (l, i)| at * l.extent.clone() + i.clone());
+    let per_batch = panel.clone() * Dim::int(n.len).ceil_div(&Dim::int(PANEL));
+    let packing = Packing::Panels { offset, batch, k: vec![rows], n };
     let mem = e.constant(Constant::Packed { value: plan.b.base, packing });
     (mem, which * per_batch + n0.floor_div(&Dim::int(PANEL)) * panel.clone(), panel)
+}
+
+/// The panels of a constant of bytes, and the point of the batch.
+fn byte_panels(plan: &Plan, batch: &[(Letter, Dim)], shift: i64) -> (BytePanels, Dim) {
+    let Panels { offset, batch, k, n, which } = Panels::of(plan, batch);
+    (BytePanels { offset, batch, taps: Vec::new(), k: vec![k], n, shift }, which)
 }
 
 /// Packs the columns of one block at the start of the grid point.

@@ -25,7 +25,12 @@ unsafe fn columns_of<T: Copy + Default>(array: *const T, column: usize, len: usi
     let mut columns = [T::default(); LANES];
     if !array.is_null() {
         // SAFETY: len <= 16 elements exist at both ends.
-        unsafe { core::ptr::copy_nonoverlapping(array.add(column), columns.as_mut_ptr(), len) };
+        unsafe {
+            if len == LANES {
+                return array.add(column).cast::<[T; LANES]>().read_unaligned();
+            }
+            core::ptr::copy_nonoverlapping(array.add(column), columns.as_mut_ptr(), len);
+        }
     }
     columns
 }
@@ -52,8 +57,10 @@ impl Columns {
             let sums = own_sums.unwrap_or_else(|| columns_of(given, column, len));
             let bias = columns_of(if flagged(BIAS) { args.bias } else { core::ptr::null() }, column, len);
             let float_bias = if flagged(FLOAT_BIAS) { args.float_bias } else { core::ptr::null() };
-            let mut scale =
-                columns_of(if args.store == STORE_I32 { core::ptr::null() } else { args.scale }, column, len);
+            let mut scale = match args.store == STORE_I32 || args.scale.is_null() {
+                true => [1.0; LANES],
+                false => columns_of(args.scale, column, len),
+            };
             let mut offset = [0i32; LANES];
             for j in 0..LANES {
                 let both = depth.wrapping_mul(a_zero).wrapping_mul(b_zero[j]);
@@ -149,8 +156,7 @@ fn quantized(args: &I8GemmArgs, sums: [i32; LANES], columns: &Columns) -> [u8; L
     // Bounds are integers, so bounding before rounding is the same and keeps the trick exact.
     let (lo, hi) = ((least - zero) as f32, (greatest - zero) as f32);
     let mut out = [0; LANES];
-    for j in 0..LANES {
-        let y = sums[j] as f32 * columns.scale[j] + columns.float_bias[j];
+    for (j, y) in scaled(args, sums, columns).into_iter().enumerate() {
         let y = if y > lo { y } else { lo };
         let y = if y < hi { y } else { hi };
         let rounded = ((y + ROUNDER).to_bits() as i32).wrapping_sub(ROUNDER.to_bits() as i32);

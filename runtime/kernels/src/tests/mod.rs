@@ -9,6 +9,7 @@ mod recurrent;
 mod reduce;
 mod rows;
 mod table;
+mod unpack;
 mod vmath;
 mod window;
 
