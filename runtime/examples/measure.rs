@@ -8,8 +8,8 @@
 
 use nnc_runtime::tensor::file::{ProtoKind, read_value_proto};
 use nnc_runtime::{
-    Artifact, DType, Dim, OutputMem, Pool, Port, RunError, RunOptions, Session, SessionOptions, Tensor,
-    TensorView, Value,
+    Artifact, DType, Dim, OutputMem, Pool, Port, Profile, RunError, RunOptions, Session, SessionOptions,
+    Tensor, TensorView, Value,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
@@ -255,13 +255,18 @@ fn shapes(args: &Args, facts: &mut Vec<(&str, String)>) -> Outcome<()> {
         largest = largest.max(fresh.memory_bytes());
         all.push((inputs, expected));
     }
-    let before = status("VmRSS");
-    for at in 0..args.runs {
+    let (before, mut bindings) = (status("VmRSS"), Vec::new());
+    for at in 0..args.runs.max(1) {
         let (inputs, expected) = &all[(at * 31) % all.len()];
         let named: Vec<(&str, Value)> =
             names.iter().map(String::as_str).zip(inputs.iter().cloned()).collect();
-        wrong += usize::from(bits(&session.run(&named)?) != *expected);
+        let mut profile = Profile::default();
+        let options = RunOptions { profile: Some(&mut profile), ..RunOptions::default() };
+        wrong += usize::from(bits(&session.run_options(&named, options)?) != *expected);
+        bindings.push(profile.binding_ns);
     }
+    bindings.sort_unstable();
+    facts.push(("median_binding_ns", bindings[bindings.len() / 2].to_string()));
     facts.push(("shapes", all.len().to_string()));
     facts.push(("runs", args.runs.to_string()));
     facts.push(("wrong", wrong.to_string()));

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One executed step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -44,20 +44,21 @@ pub struct ProfileRow {
 pub struct Profile {
     /// In the order of execution.
     pub events: Vec<ProfileEvent>,
+    /// Nanoseconds that it took to find or make the binding of the inputs' shapes, in the last run.
+    pub binding_ns: u64,
     #[serde(skip)]
     epoch: Instant,
 }
 
 impl Default for Profile {
     fn default() -> Profile {
-        Profile { events: Vec::new(), epoch: Instant::now() }
+        Profile { events: Vec::new(), binding_ns: 0, epoch: Instant::now() }
     }
 }
 
 impl Profile {
     /// Records a step that began at `start` and ends now.
     pub(crate) fn record(&mut self, step: usize, node: &str, kernel: &str, start: Instant, bytes: u64) {
-        let ns = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
         self.events.push(ProfileEvent {
             step,
             node: node.to_owned(),
@@ -107,6 +108,11 @@ impl Profile {
         out.push_str("\n]\n");
         out
     }
+}
+
+/// Nanoseconds as a number.
+pub(crate) fn ns(d: Duration) -> u64 {
+    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn micros(ns: u64) -> String {

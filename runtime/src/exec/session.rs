@@ -4,6 +4,7 @@ use super::RunError;
 use super::bind::{Binding, bind};
 use super::limits::{Limits, RunOptions};
 use super::memory::Memory;
+use super::profile::ns;
 use super::program::{Home, PortInfo};
 use super::run::Run;
 use super::view::{OutputMem, TensorView};
@@ -11,6 +12,7 @@ use crate::artifact::Artifact;
 use crate::pool::{Executor, Pool, shared_pool};
 use nnc_tensor::{DType, Dim, Value};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Bindings that a session keeps: shapes that alternate are bound once.
 const BINDINGS: usize = 8;
@@ -180,7 +182,7 @@ impl Session {
     fn execute<'a>(
         &'a mut self,
         inputs: &'a [TensorView<'a>],
-        options: RunOptions<'a>,
+        mut options: RunOptions<'a>,
         fill: impl FnOnce(&mut Memory),
     ) -> Result<Run<'a>, RunError> {
         let program = self.artifact.program();
@@ -191,7 +193,11 @@ impl Session {
             max_memory: options.max_memory.unwrap_or(u64::MAX),
         };
         limits.poll()?;
+        let begin = options.profile.is_some().then(Instant::now);
         find_binding(&self.artifact, &mut self.bindings, inputs, self.memory.arena.len())?;
+        if let (Some(profile), Some(begin)) = (&mut options.profile, begin) {
+            profile.binding_ns = ns(begin.elapsed());
+        }
         let binding = &self.bindings[0];
         self.memory.begin(program, binding, &limits)?;
         self.memory.stage(inputs)?;
