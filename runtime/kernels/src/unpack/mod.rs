@@ -14,6 +14,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 
 use crate::Kernel;
@@ -27,6 +29,8 @@ pub(crate) const ROWS: &[&[Kernel]] = &[
     avx2::ROWS,
     #[cfg(target_arch = "x86_64")]
     avx512::ROWS,
+    #[cfg(target_arch = "aarch64")]
+    neon::ROWS,
 ];
 
 /// Bytes of a row of a panel.
