@@ -254,8 +254,11 @@ fn case(folder: &Path) -> Result<(), String> {
         if params.iter().any(|v| graph.ty(*v).as_tensor().is_none()) {
             return Err("container: its inputs are no tensors".to_owned());
         }
+        // Results of 16 bits are rounded to 8 or 11 digits.
+        let narrow = |v: &nnc_ir::ValueId| graph.ty(*v).as_tensor().is_some_and(|t| t.dtype.size() < 4);
+        let most = if graph.block(graph.body()).results.iter().any(narrow) { 2e-2 } else { 1e-3 };
         match verify_with(folder, &for_device(), session) {
-            error if error <= 2e-3 => Ok(()),
+            error if error <= most => Ok(()),
             error => Err(format!("wrong: relative L2 error {error:.2e}")),
         }
     };
