@@ -1,17 +1,20 @@
 //! From a graph to an artifact.
 
+use nnc_codegen::Machine;
 use nnc_codegen::artifact::{self, WriteError};
-use nnc_codegen::cpu::{CodegenError, CpuTarget};
+use nnc_codegen::cpu::CodegenError;
 use nnc_ir::{Graph, OpError};
-use nnc_passes::{LowerError, Report, Target};
+use nnc_passes::{LowerError, Report, Schedule, Target};
 use nnc_runtime::ArtifactInfo;
 use std::path::Path;
 
 /// What to compile for.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Name of the CPU target; `native` is this machine.
+    /// Name of the target: a CPU, of which `native` is this one, `cuda`, or `cuda:sm_80`.
     pub target: String,
+    /// The device that will run code for devices: `cuda:1`; the first one by default.
+    pub device: Option<String>,
     /// Run the optimizing passes.
     pub optimize: bool,
     /// Stop after so many rewrites.
@@ -22,14 +25,18 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { target: "native".into(), optimize: true, fuel: u64::MAX, origin: (0, 0) }
+        Options { target: "native".into(), device: None, optimize: true, fuel: u64::MAX, origin: (0, 0) }
     }
 }
 
 impl Options {
     /// What the passes are told of these options.
     pub fn passes(&self) -> Target {
-        Target { channels_last: self.optimize, optimize: self.optimize }
+        let schedule = match Machine::parse(&self.target) {
+            Ok(Machine::Cuda(_)) => Schedule::GPU,
+            _ => Schedule::CPU,
+        };
+        Target { channels_last: self.optimize, optimize: self.optimize, schedule }
     }
 }
 
@@ -74,7 +81,7 @@ pub fn optimize(graph: &Graph, options: &Options, report: &mut Report) -> Result
 
 /// Lowers an optimized graph and writes the artifact.
 pub fn emit(graph: &Graph, options: &Options, path: &Path) -> Result<Compiled, CompileError> {
-    let target = CpuTarget::parse(&options.target)?;
+    let target = Machine::parse(&options.target)?;
     let program = nnc_passes::lower(graph, &options.passes())?;
     let info = ArtifactInfo {
         model: graph.name.clone(),

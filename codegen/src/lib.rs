@@ -6,4 +6,8 @@
 
 pub mod artifact;
 pub mod cpu;
+pub mod gpu;
+mod machine;
 pub mod pack;
+
+pub use machine::Machine;

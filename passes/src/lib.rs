@@ -16,6 +16,6 @@ mod split_phases;
 mod widen;
 
 pub use lower::{LowerError, lower};
-pub use pass::{Event, Pass, Report, Target};
+pub use pass::{Event, Pass, Report, Schedule, Target};
 pub use pipeline::{PIPELINE, optimize};
 pub use rules::rules;

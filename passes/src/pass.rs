@@ -23,11 +23,52 @@ pub struct Target {
     pub channels_last: bool,
     /// Fusion and schedules; off for `-O0`.
     pub optimize: bool,
+    /// Sizes and forms of kernels.
+    pub schedule: Schedule,
+}
+
+/// What the kernels of a backend look like, as plain data: everything that templates ask of a machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Schedule {
+    /// Elements of one grid point along a long innermost axis.
+    pub chunk: i64,
+    /// Rows and columns of a product in one grid point; `None`: as caches want it.
+    pub block: Option<(i64, i64)>,
+    /// The right operand of a product is packed into panels first; else it is read where it lies.
+    pub packs: bool,
+    /// Products summed in one go, and the same for results of one panel of columns, whose few sums are
+    /// quickly stored and loaded. Longer sums are cut: their rounding error grows with the length.
+    pub runs: Option<(i64, i64)>,
+    /// Softmax and normalization of rows are microkernels; else loops.
+    pub row_kernels: bool,
+    /// Depthwise convolution is a microkernel; else a loop for each element.
+    pub depthwise_kernel: bool,
+}
+
+impl Schedule {
+    /// Threads with caches of their own and microkernels for all that is hot.
+    pub const CPU: Schedule = Schedule {
+        chunk: 4096,
+        block: None,
+        packs: true,
+        runs: Some((256, 64)),
+        row_kernels: true,
+        depthwise_kernel: true,
+    };
+    /// Blocks of threads: small tiles, many grid points, loops that are spread over the threads.
+    pub const GPU: Schedule = Schedule {
+        chunk: 1024,
+        block: Some((64, 64)),
+        packs: false,
+        runs: None,
+        row_kernels: false,
+        depthwise_kernel: false,
+    };
 }
 
 impl Default for Target {
     fn default() -> Target {
-        Target { channels_last: true, optimize: true }
+        Target { channels_last: true, optimize: true, schedule: Schedule::CPU }
     }
 }
 

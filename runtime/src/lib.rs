@@ -15,17 +15,22 @@
 //! ```
 //!
 //! Memory that is mapped, shared with threads or handed to machine code is touched in `os/`,
-//! `artifact/map.rs` and `exec/call.rs` alone; all else is safe Rust.
+//! `artifact/map.rs` and `exec/call.rs` alone, a driver of devices is called in `device/cuda.rs`; all else
+//! is safe Rust.
 #![deny(unsafe_code)]
 
 mod artifact;
+pub mod device;
 mod exec;
 mod os;
 mod pool;
 
 #[cfg(feature = "write")]
 pub use artifact::ArtifactWriter;
-pub use artifact::{Artifact, ArtifactError, ArtifactInfo, LoadOptions, WEIGHT_ALIGN, host_abi};
+pub use artifact::{
+    Artifact, ArtifactError, ArtifactInfo, DeviceCode, DeviceEntry, DeviceText, LoadOptions, WEIGHT_ALIGN,
+    host_abi,
+};
 pub use exec::{
     OutputMem, Port, Profile, ProfileEvent, ProfileRow, RoutineFailure, RoutineFn, RunError, RunOptions,
     Session, SessionOptions, TensorView,

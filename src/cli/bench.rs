@@ -144,7 +144,7 @@ fn open(path: &Path, config: &Config, pool: &Arc<dyn Executor>) -> Result<Sessio
             return Ok(engine::build(&graph, &options, None, pool)?);
         }
     }
-    Ok(engine::open(&stored, None, pool)?)
+    Ok(engine::open(&stored, config.compile.device.as_deref(), None, pool)?)
 }
 
 fn writable(folder: &Path) -> bool {

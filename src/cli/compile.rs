@@ -6,7 +6,7 @@ use super::memory::arena;
 use super::options::CompileOptions;
 use super::out::{bytes, replaceable, say, seconds, spinner, write_file};
 use clap::Args;
-use nnc_codegen::cpu::{self, CpuTarget};
+use nnc_codegen::{Machine, cpu, gpu};
 use nnc_frontend::model::Model;
 use nnc_ir::Graph;
 use nnc_passes::Report;
@@ -41,11 +41,11 @@ pub(crate) struct CompileArgs {
 /// Compiles for each target.
 pub(crate) fn run(args: &CompileArgs) -> Result<ExitCode, Failure> {
     let config = Config::new(&args.compile, &args.inputs)?;
-    let targets: Vec<&str> = args.compile.target.split(',').map(str::trim).collect();
+    let all = config.compile.target.clone();
+    let targets: Vec<&str> = all.split(',').map(str::trim).collect();
     for target in &targets {
-        CpuTarget::parse(target).map_err(|e| {
-            let known: Vec<&str> = CpuTarget::names().collect();
-            Failure::user(e.to_string()).help(format!("targets are {}", known.join(", ")))
+        Machine::parse(target).map_err(|e| {
+            Failure::user(e.to_string()).help(format!("targets are {}", Machine::names().join(", ")))
         })?;
     }
     let begin = Instant::now();
@@ -191,13 +191,21 @@ fn emit(args: &CompileArgs, config: &Config, graph: &Graph, output: &Path) -> Re
     write_file(output, text.as_bytes())
 }
 
-/// All kernels of a graph as tile programs, Cranelift code or assembly.
+/// All kernels of a graph as tile programs, Cranelift code, assembly or PTX.
 pub(crate) fn kernel_text(graph: &Graph, stage: &str, options: &nnc::Options) -> Result<String, Failure> {
-    let target = CpuTarget::parse(&options.target).map_err(|e| Failure::user(e.to_string()))?;
+    let machine = Machine::parse(&options.target).map_err(|e| Failure::user(e.to_string()))?;
     let program = nnc_passes::lower(graph, &options.passes()).map_err(|e| Failure::user(e.to_string()))?;
-    let text = |kernel| match stage {
-        "clif" => cpu::clif_text(kernel, &target),
-        "asm" => cpu::asm_text(kernel, &target),
+    let target = match machine {
+        Machine::Cuda(sm) if stage != "tiles" => {
+            let module = gpu::compile(&program.kernels, sm.unwrap_or(gpu::Sm::Sm75));
+            return module.map(|m| m.text).map_err(|e| Failure::internal(e.to_string()));
+        }
+        Machine::Cuda(_) => None,
+        Machine::Cpu(target) => Some(target),
+    };
+    let text = |kernel| match (stage, &target) {
+        ("clif", Some(target)) => cpu::clif_text(kernel, target),
+        ("asm", Some(target)) => cpu::asm_text(kernel, target),
         _ => Ok(kernel.to_string()),
     };
     let texts: Result<Vec<String>, _> = program.kernels.iter().map(text).collect();

@@ -36,7 +36,10 @@ impl Config {
             import.outputs = Some(raw.outputs.clone());
         }
         let optimize = raw.level > 0;
-        let compile = Options { target: raw.target.clone(), optimize, fuel: raw.fuel, ..Options::default() };
+        let for_device = raw.device.is_some() && raw.target == "native";
+        let target = if for_device { "cuda".to_owned() } else { raw.target.clone() };
+        let device = raw.device.clone();
+        let compile = Options { target, device, optimize, fuel: raw.fuel, ..Options::default() };
         Ok(Config { import, compile })
     }
 

@@ -4,6 +4,7 @@ use super::config::Config;
 use super::failure::Failure;
 use nnc::{CompileError, Options};
 use nnc_ir::Graph;
+use nnc_runtime::device::open_device;
 use nnc_runtime::tensor::plan::Step;
 use nnc_runtime::{Artifact, ArtifactError, Executor, Isa, LoadOptions, Pool, Session, SessionOptions};
 use std::collections::BTreeSet;
@@ -41,7 +42,7 @@ pub(crate) fn build(
     let folder = tempfile::tempdir().map_err(EngineError::Folder)?;
     let path = folder.path().join("model.nnc");
     nnc::compile(graph, options, &path).map_err(EngineError::Compile)?;
-    open(&path, isa, executor).map_err(EngineError::Load)
+    open(&path, options.device.as_deref(), isa, executor).map_err(EngineError::Load)
 }
 
 /// A session on an artifact, or on a model that is compiled first.
@@ -51,7 +52,8 @@ pub(crate) fn open_model(
     executor: &Arc<dyn Executor>,
 ) -> Result<Session, Failure> {
     if is_artifact(path) {
-        return open(path, None, executor).map_err(|e| in_file(path, e));
+        let device = config.compile.device.as_deref();
+        return open(path, device, None, executor).map_err(|e| in_file(path, e));
     }
     let graph = nnc::model::import(path, &config.import)?;
     Ok(build(&graph, &config.compile, None, executor)?)
@@ -86,10 +88,13 @@ pub(crate) fn routines(session: &Session) -> Vec<String> {
 /// Opens an artifact, its weights checked.
 pub(crate) fn open(
     path: &Path,
+    device: Option<&str>,
     isa: Option<Isa>,
     executor: &Arc<dyn Executor>,
 ) -> Result<Session, ArtifactError> {
-    let options = LoadOptions { isa, check_weights: true, ..LoadOptions::default() };
+    let device = device.map(open_device).transpose()?;
+    let device = device.as_ref();
+    let options = LoadOptions { isa, check_weights: true, device, ..LoadOptions::default() };
     let artifact = Arc::new(Artifact::open_with(path, &options)?);
     let session = SessionOptions { executor: Some(Arc::clone(executor)), ..SessionOptions::default() };
     Ok(Session::with_options(artifact, &session))

@@ -5,9 +5,13 @@ use clap::Args;
 /// What to compile, and how.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct CompileOptions {
-    /// What to compile for: native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64, riscv64, riscv64+v.
+    /// What to compile for: native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64, riscv64, riscv64+v, cuda, or
+    /// cuda:sm_75, cuda:sm_80, cuda:sm_90a for one generation of devices.
     #[arg(long, default_value = "native", value_name = "NAME", help_heading = "Compilation")]
     pub(crate) target: String,
+    /// Run on this device: cuda:0. What has to be compiled for it is.
+    #[arg(long, value_name = "NAME", help_heading = "Compilation")]
+    pub(crate) device: Option<String>,
     /// 0: a kernel for each operator, no rewriting of the graph; 1 to 3: all optimizations.
     #[arg(short = 'O', value_name = "LEVEL", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3), help_heading = "Compilation")]
     pub(crate) level: u8,

@@ -29,11 +29,13 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
 /// Packages that may use all others: what crosses crates.
 const ABOVE: &[&str] = &["tests", "benches"];
 
-/// Where `unsafe` may stand: kernels, mapped memory, threads' shared memory, calls of machine code.
+/// Where `unsafe` may stand: kernels, mapped memory, threads' shared memory, calls of machine code and of
+/// a device's driver.
 const UNSAFE: &[&str] = &[
     "runtime/kernels/",
     "runtime/src/os/",
     "runtime/src/artifact/map.rs",
+    "runtime/src/device/cuda.rs",
     "runtime/src/exec/call.rs",
     "src/map.rs",
     "codegen/tests/run/harness.rs",

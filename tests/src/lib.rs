@@ -3,6 +3,7 @@
 
 mod cli;
 mod compare;
+mod device;
 mod examples;
 mod filetests;
 mod house;

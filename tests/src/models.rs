@@ -38,11 +38,17 @@ pub(crate) fn protos(folder: &Path, kind: &str) -> Vec<Value> {
 
 /// The worst relative L2 error of a model over its data sets.
 pub(crate) fn verify(folder: &Path) -> f64 {
+    let open = |path: &Path| Session::new(Arc::new(Artifact::open(path).unwrap_or_else(|e| panic!("{e}"))));
+    verify_with(folder, &Options::default(), open)
+}
+
+/// The same for other options and sessions.
+pub(crate) fn verify_with(folder: &Path, options: &Options, open: impl Fn(&Path) -> Session) -> f64 {
     let graph = import_file(&folder.join("model.onnx"));
     let temporary = tempfile::tempdir().expect("a temporary folder");
     let path = temporary.path().join("model.nnc");
-    nnc::compile(&graph, &Options::default(), &path).unwrap_or_else(|e| panic!("{e}"));
-    let mut session = Session::new(Arc::new(Artifact::open(&path).unwrap_or_else(|e| panic!("{e}"))));
+    nnc::compile(&graph, options, &path).unwrap_or_else(|e| panic!("{e}"));
+    let mut session = open(&path);
     let names: Vec<String> = session.inputs().into_iter().map(|p| p.name).collect();
     let sets = (0..).map(|i| folder.join(format!("test_data_set_{i}"))).take_while(|p| p.is_dir());
     let mut worst = 0.0f64;

@@ -1,6 +1,7 @@
 //! Small graphs, compiled and interpreted.
 
 use crate::compare::compiled_against_interpreter;
+use crate::device::device_against_interpreter;
 use nnc::Options;
 use nnc_ir::{Attr, Builder, DType, Dim, Graph, OpError, ScalarOp, Tensor, Type, Value, ValueId, attrs};
 
@@ -25,6 +26,8 @@ fn ramp(shape: &[usize]) -> Tensor {
 fn check(g: &Graph, shape: &[usize]) {
     let error = compiled_against_interpreter(g, &[Value::Tensor(ramp(shape))], &Options::default());
     assert!(error < 1e-5, "relative error {error}");
+    let error = device_against_interpreter(g, &[Value::Tensor(ramp(shape))]);
+    assert!(error < 1e-5, "relative error {error} on a device");
 }
 
 /// A result without a name would be lost.

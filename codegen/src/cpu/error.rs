@@ -15,7 +15,7 @@ pub enum CodegenError {
         reason: String,
     },
     /// The kernel uses something that has no machine code form.
-    #[error("kernel \"{kernel}\": {what} is not supported by the CPU backend")]
+    #[error("kernel \"{kernel}\": {what} is not supported by this backend")]
     Unsupported {
         /// The kernel's name.
         kernel: String,

@@ -4,6 +4,7 @@
 //! index asks its operands at theirs, until a value is reached that lies in memory.
 
 use super::{index, window};
+use crate::pass::Schedule;
 use nnc_ir::plan::Packing;
 use nnc_ir::tile::{Access, Expr, KernelBuilder, Local, Mem, OpenLoop, Turns, arithmetic_type};
 use nnc_ir::{Attr, DType, Dim, Graph, Node, ScalarOp, Sym, ValueId};
@@ -49,6 +50,8 @@ pub(crate) type ElementAt<'g> = Box<dyn Fn(&[Dim]) -> Dim + 'g>;
 pub(crate) struct Emitter<'g> {
     /// The graph.
     pub(crate) graph: &'g Graph,
+    /// What kernels look like.
+    pub(crate) schedule: Schedule,
     /// The kernel.
     pub(crate) kb: KernelBuilder,
     /// Values computed inside the kernel; all others are loaded.
@@ -72,9 +75,15 @@ pub(crate) struct Emitter<'g> {
 
 impl<'g> Emitter<'g> {
     /// An empty kernel that computes the values in `inside` and loads all others.
-    pub(crate) fn new(graph: &'g Graph, name: &str, inside: &'g BTreeSet<ValueId>) -> Emitter<'g> {
+    pub(crate) fn new(
+        graph: &'g Graph,
+        name: &str,
+        inside: &'g BTreeSet<ValueId>,
+        schedule: Schedule,
+    ) -> Emitter<'g> {
         Emitter {
             graph,
+            schedule,
             kb: KernelBuilder::new(name),
             inside,
             params: Vec::new(),

@@ -5,6 +5,7 @@ use super::index::unravel;
 use super::templates::{attention, conv, epilogue::DestLayout, gemm, recurrent, rows, scan, scatter};
 use super::window;
 use crate::fuse::Group;
+use crate::pass::Schedule;
 use nnc_ir::tile::{Access, Kernel, Stmt, Turns, arithmetic_type};
 use nnc_ir::{DType, Dim, Graph, Node, ScalarOp, ValueId};
 use nnc_tensor::dim::Atom;
@@ -33,13 +34,29 @@ fn name_of(graph: &Graph, group: &Group) -> String {
     if names.is_empty() { "copy".into() } else { names.join("+") }
 }
 
+/// What the kernel of a group is made from.
+struct Nest<'g> {
+    graph: &'g Graph,
+    group: &'g Group,
+    name: &'g str,
+    schedule: Schedule,
+}
+
+impl<'g> Nest<'g> {
+    fn emitter(&self) -> Emitter<'g> {
+        Emitter::new(self.graph, self.name, &self.group.inside, self.schedule)
+    }
+}
+
 /// The kernel of a group.
-pub(crate) fn group(graph: &Graph, group: &Group) -> Lowered {
+pub(crate) fn group(graph: &Graph, group: &Group, schedule: Schedule) -> Lowered {
     let name = name_of(graph, group);
+    let nest = Nest { graph, group, name: &name, schedule };
     if let Some(anchor) = group.anchor.map(|n| graph.node(n))
         && crate::fuse::role(graph, anchor) == crate::fuse::Role::Matmul
+        && (schedule.depthwise_kernel || !conv::is_depthwise(graph, anchor))
     {
-        let mut e = Emitter::new(graph, &name, &group.inside);
+        let mut e = nest.emitter();
         match anchor.op.name {
             "contract" => gemm::emit(&mut e, group, anchor),
             _ => conv::emit(&mut e, group, anchor),
@@ -47,15 +64,15 @@ pub(crate) fn group(graph: &Graph, group: &Group) -> Lowered {
         return finish(e);
     }
     if graph.tensor_ty(group.dest.value).dtype.is_packed() {
-        return packed(graph, group, &name);
+        return packed(&nest);
     }
     let rank = graph.tensor_ty(group.root).rank();
     // Join axes from the innermost outward as long as no index needs a division for it.
     let mut runs: Vec<usize> = vec![1; rank];
-    let mut best = mapped(graph, group, &name, &runs);
+    let mut best = mapped(&nest, &runs);
     let mut least = divisions(&best.kernel);
     if rank > 1 {
-        let whole = mapped(graph, group, &name, &[rank]);
+        let whole = mapped(&nest, &[rank]);
         if divisions(&whole.kernel) <= least {
             return whole;
         }
@@ -65,7 +82,7 @@ pub(crate) fn group(graph: &Graph, group: &Group) -> Lowered {
         let mut tried = runs.clone();
         let joined = tried.remove(k - 2);
         tried[k - 2] += joined;
-        let with = mapped(graph, group, &name, &tried);
+        let with = mapped(&nest, &tried);
         if divisions(&with.kernel) <= least {
             (best, runs) = (with, tried);
             least = divisions(&best.kernel);
@@ -77,13 +94,14 @@ pub(crate) fn group(graph: &Graph, group: &Group) -> Lowered {
 }
 
 /// A kernel for a result of several elements a byte: one lane a byte, so that nobody shares one.
-fn packed(graph: &Graph, group: &Group, name: &str) -> Lowered {
-    let mut e = Emitter::new(graph, name, &group.inside);
+fn packed(nest: &Nest) -> Lowered {
+    let (graph, group, chunk) = (nest.graph, nest.group, nest.schedule.chunk);
+    let mut e = nest.emitter();
     let ty = graph.tensor_ty(group.dest.value);
     let (bits, total) = (ty.dtype.bits() as i64, ty.elems());
     let out = e.bytes_of(group.dest.value);
     let n_bytes = total.ceil_div(&Dim::int(8 / bits));
-    let (first, len) = gemm::block_axis(&mut e, &n_bytes, gemm::BlockSize(CHUNK));
+    let (first, len) = gemm::block_axis(&mut e, &n_bytes, gemm::BlockSize(chunk));
     let open = e.begin(Turns::Lanes, len, &[]);
     let byte = first + open.index();
     let mut word = e.kb.int(DType::U8, 0);
@@ -99,36 +117,29 @@ fn packed(graph: &Graph, group: &Group, name: &str) -> Lowered {
     }
     e.kb.store(out, byte, word);
     e.end(open, &[], &[]);
-    e.cost = Dim::int(CHUNK);
+    e.cost = Dim::int(chunk);
     finish(e)
 }
 
 /// Least average number of turns of the parts of a loop.
 const MIN_PART: i64 = 8;
-/// Elements of one grid point along a long innermost axis.
-const CHUNK: i64 = 4096;
 
 /// A kernel over the root's axes, joined to runs of the given lengths (outermost first). Where operands
 /// are concatenated along the lanes, each has a loop of its own.
-fn mapped(graph: &Graph, group: &Group, name: &str, runs: &[usize]) -> Lowered {
-    let (whole, seams) = in_parts(graph, group, name, runs, &BTreeSet::new());
+fn mapped(nest: &Nest, runs: &[usize]) -> Lowered {
+    let (whole, seams) = in_parts(nest, runs, &BTreeSet::new());
     // A loop of few turns is slower than a select.
     let turns = seams.last().map_or(0, |last| *last) / MIN_PART;
     if seams.is_empty() || turns < seams.len() as i64 {
         return whole;
     }
-    in_parts(graph, group, name, runs, &seams).0
+    in_parts(nest, runs, &seams).0
 }
 
 /// The kernel with the lanes loop cut at `seams`, and the seams that it found.
-fn in_parts(
-    graph: &Graph,
-    group: &Group,
-    name: &str,
-    runs: &[usize],
-    seams: &BTreeSet<i64>,
-) -> (Lowered, BTreeSet<i64>) {
-    let mut e = Emitter::new(graph, name, &group.inside);
+fn in_parts(nest: &Nest, runs: &[usize], seams: &BTreeSet<i64>) -> (Lowered, BTreeSet<i64>) {
+    let (graph, group, chunk) = (nest.graph, nest.group, nest.schedule.chunk);
+    let mut e = nest.emitter();
     let shape = e.shape(group.root);
     let out = e.buffer(group.dest.value, Access::Write);
     let dest = DestLayout::new(graph, &group.dest);
@@ -155,7 +166,7 @@ fn in_parts(
         let axis = e.grid(extent.clone());
         store(&mut e, &[idx, unravel(part, &axis)].concat());
     } else {
-        let (first, len) = gemm::block_axis(&mut e, &extent, gemm::BlockSize(CHUNK));
+        let (first, len) = gemm::block_axis(&mut e, &extent, gemm::BlockSize(chunk));
         for (from, len) in cut(&len, seams) {
             let open = e.begin(Turns::Lanes, len, &[]);
             let axis = first.clone() + from + open.index();
@@ -163,7 +174,7 @@ fn in_parts(
             e.end(open, &[], &[]);
         }
     }
-    e.cost = if inner_reduce { Dim::ONE } else { extent.min_with(&Dim::int(CHUNK)) } * weight(graph, group);
+    e.cost = if inner_reduce { Dim::ONE } else { extent.min_with(&Dim::int(chunk)) } * weight(graph, group);
     let seams = std::mem::take(&mut e.seams);
     (finish(e), seams)
 }
@@ -220,8 +231,13 @@ fn divisions(kernel: &Kernel) -> usize {
 }
 
 /// The kernels of a template that is no group's anchor, in order.
-pub(crate) fn template(graph: &Graph, node: &Node, inside: &BTreeSet<ValueId>) -> Option<Vec<Lowered>> {
-    let new = |suffix: &str| Emitter::new(graph, &format!("{}{suffix}", node.op.name), inside);
+pub(crate) fn template(
+    graph: &Graph,
+    node: &Node,
+    inside: &BTreeSet<ValueId>,
+    schedule: Schedule,
+) -> Option<Vec<Lowered>> {
+    let new = |suffix: &str| Emitter::new(graph, &format!("{}{suffix}", node.op.name), inside, schedule);
     let mut e = new("");
     match node.op.name {
         "softmax" | "layer_norm" if rows::fits(graph, node.op.name, &node.attrs, node.inputs[0]) => {
@@ -229,7 +245,7 @@ pub(crate) fn template(graph: &Graph, node: &Node, inside: &BTreeSet<ValueId>) -
         }
         "attention" => attention::emit(&mut e, node)?,
         "cumulative" => scan::emit(&mut e, node),
-        "recurrent" => return recurrent::kernels(graph, node, inside),
+        "recurrent" => return recurrent::kernels(graph, node, inside, schedule),
         "scatter_elements" | "scatter_nd" => {
             scatter::emit_copy(&mut e, node);
             let mut updates = new(" updates");

@@ -4,7 +4,7 @@ use super::emit::Constant;
 use super::emit::Source;
 use super::kernel::{self, Lowered};
 use crate::fuse::{Item, fuse};
-use crate::pass::Target;
+use crate::pass::{Schedule, Target};
 use nnc_ir::ops::assumptions;
 use nnc_ir::plan::{Packing, Program, Weight};
 use nnc_ir::tile::Kernel;
@@ -38,6 +38,7 @@ struct Lowering<'g> {
     /// Late symbols that a step has given their value.
     bound: BTreeSet<Sym>,
     join: bool,
+    schedule: Schedule,
 }
 
 /// Lowers a graph to kernels, constants and a plan.
@@ -55,6 +56,7 @@ pub fn lower(graph: &Graph, target: &Target) -> Result<Program, LowerError> {
         early: BTreeSet::new(),
         bound: BTreeSet::new(),
         join: target.optimize,
+        schedule: target.schedule,
     };
     l.inputs();
     l.outputs_are_named()?;
@@ -238,7 +240,7 @@ impl<'g> Lowering<'g> {
             match item {
                 Item::Group(g) => {
                     let origin = self.graph.node(g.at).origin.clone();
-                    let lowered = kernel::group(self.graph, &g);
+                    let lowered = kernel::group(self.graph, &g, self.schedule);
                     self.launch(lowered, &origin, &mut steps);
                 }
                 Item::Alias(v) => {
@@ -298,7 +300,7 @@ impl<'g> Lowering<'g> {
             }
             _ => {
                 let inside = BTreeSet::new();
-                let Some(kernels) = kernel::template(self.graph, node, &inside) else {
+                let Some(kernels) = kernel::template(self.graph, node, &inside, self.schedule) else {
                     let types: Vec<String> =
                         node.inputs.iter().map(|v| self.graph.ty(*v).to_string()).collect();
                     let message = format!("no code for {} on ({})", node.op.name, types.join(", "));

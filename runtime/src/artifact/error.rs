@@ -1,5 +1,6 @@
 //! Why an artifact cannot be loaded or written.
 
+use crate::device::DeviceError;
 use std::path::{Path, PathBuf};
 
 /// Why an artifact cannot be loaded or written.
@@ -89,6 +90,17 @@ pub enum ArtifactError {
         name: String,
         /// Its version.
         version: u32,
+    },
+    /// A device that was asked for cannot be opened.
+    #[error(transparent)]
+    NoDevice(#[from] DeviceError),
+    /// The code is for devices, and there is none, or it refuses.
+    #[error("the artifact was compiled for {target}: {source}")]
+    Device {
+        /// The artifact's target.
+        target: String,
+        /// What the device says.
+        source: DeviceError,
     },
     /// A routine is not part of this build.
     #[error("this runtime has no routine \"{name}\"{}", feature.map(|f| format!("; it needs the feature \"{f}\"")).unwrap_or_default())]

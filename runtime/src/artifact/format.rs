@@ -12,10 +12,12 @@
 //! 56 32  per section: kind (4), zero (4), offset (8), length (8), checksum (8)
 //! ```
 //!
+//! The section with the code of devices is in artifacts for devices alone.
 //! Checksums are XXH3 with 64 bits. Info and plan are postcard; the code is machine code that needs
 //! no relocation; the weights are what [`Place::Constant`](nnc_tensor::plan::Place) points into.
 //! A string constant is stored element by element as a length (4 bytes) and its bytes.
 
+use nnc_tensor::plan::DimId;
 use serde::{Deserialize, Serialize};
 
 /// The first four bytes.
@@ -24,7 +26,7 @@ pub(crate) const MAGIC: [u8; 4] = *b"nncA";
 pub(crate) const MAJOR: u16 = 2;
 /// Minor version that this library writes.
 #[cfg(feature = "write")]
-pub(crate) const MINOR: u16 = 0;
+pub(crate) const MINOR: u16 = 1;
 /// Bytes before the section table.
 pub(crate) const HEADER_LEN: usize = 56;
 /// Bytes of one row of the section table.
@@ -53,12 +55,14 @@ pub(crate) enum SectionKind {
     Code = 3,
     /// Constants.
     Weights = 4,
+    /// [`DeviceCode`]; only in artifacts for devices.
+    Device = 5,
 }
 
 impl SectionKind {
-    /// The kinds that every artifact has.
-    pub(crate) const ALL: [SectionKind; 4] =
-        [SectionKind::Info, SectionKind::Plan, SectionKind::Code, SectionKind::Weights];
+    /// Every kind; the first four are in every artifact.
+    pub(crate) const ALL: [SectionKind; 5] =
+        [SectionKind::Info, SectionKind::Plan, SectionKind::Code, SectionKind::Weights, SectionKind::Device];
 
     /// The name in messages.
     pub(crate) fn name(self) -> &'static str {
@@ -67,6 +71,7 @@ impl SectionKind {
             SectionKind::Plan => "plan",
             SectionKind::Code => "code",
             SectionKind::Weights => "weights",
+            SectionKind::Device => "device code",
         }
     }
 }
@@ -108,6 +113,43 @@ pub struct ArtifactInfo {
     pub options_hash: u64,
     /// Hash of the model file.
     pub model_hash: u64,
+}
+
+/// Code of the plan's kernels for devices.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeviceCode {
+    /// One for each kernel of the plan, in order.
+    pub entries: Vec<DeviceEntry>,
+    /// The same entries for different devices.
+    pub texts: Vec<DeviceText>,
+}
+
+/// How a kernel is launched on a device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceEntry {
+    /// Its name in the texts.
+    pub name: String,
+    /// Threads of a block.
+    pub threads: u32,
+    /// A grid point takes a thread, not a block.
+    pub thread_per_point: bool,
+    /// Bytes of workspace for each block, or for each thread where a point takes one.
+    pub workspace: DimId,
+    /// For each buffer, whether it is written.
+    pub writes: Vec<bool>,
+}
+
+/// A text in PTX.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceText {
+    /// Major number of the compute capability that it needs.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Only devices of exactly this capability take it.
+    pub exact: bool,
+    /// The text.
+    pub text: String,
 }
 
 /// The name of the calling convention that compiled code must follow on this system.

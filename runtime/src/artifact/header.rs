@@ -59,8 +59,11 @@ impl Header {
             }
         }
         let mut sections = [Section::default(); SectionKind::ALL.len()];
-        for (to, from) in sections.iter_mut().zip(found) {
-            *to = from.ok_or(ArtifactError::Damaged("a section is missing"))?;
+        for ((to, from), kind) in sections.iter_mut().zip(found).zip(SectionKind::ALL) {
+            *to = match from {
+                None if kind == SectionKind::Device => continue,
+                section => section.ok_or(ArtifactError::Damaged("a section is missing"))?,
+            };
         }
         Ok(Header { sections })
     }
@@ -69,6 +72,11 @@ impl Header {
     pub(crate) fn range(&self, kind: SectionKind) -> Range<usize> {
         let s = self.section(kind);
         s.offset as usize..(s.offset + s.len) as usize
+    }
+
+    /// The artifact has this section.
+    pub(crate) fn has(&self, kind: SectionKind) -> bool {
+        self.section(kind).kind != 0
     }
 
     /// Compares a section's bytes with its checksum.

@@ -3,10 +3,11 @@
 
 use super::decode::decode;
 use super::error::ArtifactError;
-use super::format::{ArtifactInfo, SectionKind, host_abi};
+use super::format::{ArtifactInfo, DeviceCode, DeviceEntry, SectionKind, host_abi};
 use super::header::Header;
 use super::map::{Code, Image};
-use crate::exec::{PlanFault, Program, Routine, RoutineFn, Surroundings, check};
+use crate::device::{Device, open_device};
+use crate::exec::{DeviceProgram, PlanFault, Program, Routine, RoutineFn, Surroundings, check};
 use crate::os::{best_target, host_architecture, missing_features};
 use nnc_kernels::{Isa, Kernel, KernelFn, lookup_on};
 use nnc_tensor::Bytes;
@@ -14,6 +15,7 @@ use nnc_tensor::plan::{Contract, Plan};
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 /// How an artifact is loaded.
 #[derive(Clone, Copy, Default)]
@@ -25,6 +27,8 @@ pub struct LoadOptions<'a> {
     pub routines: &'a [(&'a str, RoutineFn)],
     /// Check the weights too; reads all of them.
     pub check_weights: bool,
+    /// The device of an artifact with code for devices; by default `cuda:0` is opened.
+    pub device: Option<&'a Arc<dyn Device>>,
 }
 
 /// A compiled model, ready for sessions to run. Share it in an [`Arc`](std::sync::Arc).
@@ -37,6 +41,7 @@ pub struct Artifact {
     code: Code,
     image: Image,
     weights: Range<usize>,
+    device: Option<DeviceProgram>,
 }
 
 impl Artifact {
@@ -93,6 +98,11 @@ impl Artifact {
         &self.program
     }
 
+    /// The code on a device, where that is what the artifact was compiled for.
+    pub(crate) fn device(&self) -> Option<&DeviceProgram> {
+        self.device.as_ref()
+    }
+
     pub(crate) fn table(&self) -> &[KernelFn] {
         &self.table
     }
@@ -139,7 +149,10 @@ fn load(
         header.verify(kind, bytes).map(|()| bytes)
     };
     let info: ArtifactInfo = decode(section(SectionKind::Info)?).ok_or(ArtifactError::Decode("info"))?;
-    check_target(&info, options.isa)?;
+    let for_device = header.has(SectionKind::Device);
+    if !for_device {
+        check_target(&info, options.isa)?;
+    }
     let plan: Plan = decode(section(SectionKind::Plan)?).ok_or(ArtifactError::Decode("plan"))?;
     let code_len = section(SectionKind::Code)?.len();
     let weights = header.range(SectionKind::Weights);
@@ -147,7 +160,8 @@ fn load(
         section(SectionKind::Weights)?;
     }
     let around = Surroundings {
-        code_len,
+        // Without machine code no kernel is looked for in it.
+        code_len: if for_device { 1 } else { code_len },
         weights: &file[weights.clone()],
         routines: &|name| Routine::find(name, options.routines),
     };
@@ -161,7 +175,33 @@ fn load(
     let kernels = bind_kernels(&plan.contracts, options.isa)?;
     let table = kernels.iter().map(|k| k.func).collect();
     let code = map_code(&image, header.range(SectionKind::Code))?;
-    Ok(Artifact { info, plan, program, kernels, table, code, image, weights })
+    let device = match for_device {
+        true => {
+            Some(load_device(section(SectionKind::Device)?, &plan, &file[weights.clone()], &info, options)?)
+        }
+        false => None,
+    };
+    Ok(Artifact { info, plan, program, kernels, table, code, image, weights, device })
+}
+
+fn load_device(
+    section: &[u8],
+    plan: &Plan,
+    weights: &[u8],
+    info: &ArtifactInfo,
+    options: &LoadOptions<'_>,
+) -> Result<DeviceProgram, ArtifactError> {
+    let code: DeviceCode = decode(section).ok_or(ArtifactError::Decode("device code"))?;
+    let is_known = |e: &DeviceEntry| e.workspace.index() < plan.dims.len() && e.threads > 0;
+    if code.entries.len() != plan.kernels.len() || !code.entries.iter().all(is_known) {
+        return Err(ArtifactError::Plan("kernels and their code for devices do not match".to_owned()));
+    }
+    let refused = |source| ArtifactError::Device { target: info.target.clone(), source };
+    let device = match options.device {
+        Some(device) => Arc::clone(device),
+        None => open_device("cuda:0").map_err(refused)?,
+    };
+    DeviceProgram::load(device, code, weights).map_err(refused)
 }
 
 fn check_target(info: &ArtifactInfo, limit: Option<Isa>) -> Result<(), ArtifactError> {

@@ -21,6 +21,7 @@ pub struct ArtifactWriter {
     at: u64,
     weights_at: u64,
     hash: Xxh3,
+    device: Option<DeviceCode>,
 }
 
 impl ArtifactWriter {
@@ -37,6 +38,7 @@ impl ArtifactWriter {
             at: 0,
             weights_at: 0,
             hash: Xxh3::new(),
+            device: None,
         };
         let head = HEADER_LEN + SectionKind::ALL.len() * ENTRY_LEN;
         writer.put(&vec![0; head])?;
@@ -69,6 +71,11 @@ impl ArtifactWriter {
         Ok((self.constant(&bytes)?, bytes.len() as u64))
     }
 
+    /// Gives the artifact code for devices.
+    pub fn device(&mut self, code: DeviceCode) {
+        self.device = Some(code);
+    }
+
     /// Writes the other sections and the header, and gives the file its name.
     pub fn finish(mut self, code: &[u8], plan: &Plan, info: &ArtifactInfo) -> Result<(), ArtifactError> {
         let weights = Section {
@@ -85,7 +92,12 @@ impl ArtifactWriter {
         let plan = self.section(SectionKind::Plan, &plan)?;
         let info_bytes = postcard::to_allocvec(info).map_err(|_| ArtifactError::Decode("info"))?;
         let info_section = self.section(SectionKind::Info, &info_bytes)?;
-        let (head, table) = header(&info.writer, self.at, &[info_section, plan, code, weights]);
+        let mut sections = vec![info_section, plan, code, weights];
+        if let Some(device) = self.device.take() {
+            let bytes = postcard::to_allocvec(&device).map_err(|_| ArtifactError::Decode("device code"))?;
+            sections.push(self.section(SectionKind::Device, &bytes)?);
+        }
+        let (head, table) = header(&info.writer, self.at, &sections);
         self.close(&head, &table)
     }
 

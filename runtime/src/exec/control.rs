@@ -3,14 +3,13 @@
 use super::RunError;
 use super::program::{CarryInfo, Home, LoopInfo, Move};
 use super::run::Run;
-use nnc_tensor::Value;
 use nnc_tensor::plan::BufferId;
 
 impl Run<'_> {
     /// `while counter < trip && cond { body; collect; next becomes current }`
     pub(crate) fn looping(&mut self, l: &LoopInfo) -> Result<(), RunError> {
-        let trip = l.trip.map(|b| self.element(b, 0)).transpose()?;
-        let mut goes_on = l.cond.map(|b| self.element(b, 0)).transpose()? != Some(0);
+        let trip = l.trip.map(|b| self.fetched(b, 0)).transpose()?;
+        let mut goes_on = l.cond.map(|b| self.fetched(b, 0)).transpose()? != Some(0);
         for c in &l.carries {
             self.copy(c.init, c.current)?;
         }
@@ -19,7 +18,7 @@ impl Run<'_> {
             self.limits.poll()?;
             self.write_counter(l.counter, turn)?;
             self.body(&l.body)?;
-            goes_on = l.next_cond.map(|b| self.element(b, 0)).transpose()? != Some(0);
+            goes_on = l.next_cond.map(|b| self.fetched(b, 0)).transpose()? != Some(0);
             for (element, output) in &l.scans {
                 self.collect(*element, *output, turn)?;
             }
@@ -42,7 +41,9 @@ impl Run<'_> {
             self.reshape_late(i, counter, &[1][..rank])?;
         }
         let bytes = self.bytes_mut(counter)?;
-        bytes.first_chunk_mut::<8>().map(|b| *b = turn.to_le_bytes()).ok_or(RunError::OutOfBounds)
+        bytes.first_chunk_mut::<8>().map(|b| *b = turn.to_le_bytes()).ok_or(RunError::OutOfBounds)?;
+        self.wrote(counter);
+        Ok(())
     }
 
     fn move_carries(&mut self, l: &LoopInfo) -> Result<(), RunError> {
@@ -52,7 +53,10 @@ impl Run<'_> {
         for c in &l.carries {
             match (c.by, self.program.buffer(c.next).home, self.program.buffer(c.current).home) {
                 (Move::Stay, ..) => {}
-                (Move::Swap, Home::Late(a), Home::Late(b)) => self.memory.late.swap(a, b),
+                (Move::Swap, Home::Late(a), Home::Late(b)) => {
+                    self.memory.late.swap(a, b);
+                    self.memory.device.swap_late(a, b);
+                }
                 _ => self.copy(c.next, c.current)?,
             }
         }
@@ -62,9 +66,11 @@ impl Run<'_> {
     /// Reads all values before it writes the first one.
     fn move_crossed(&mut self, carries: &[CarryInfo]) -> Result<(), RunError> {
         let moved = carries.iter().filter(|c| c.by != Move::Stay);
-        let values: Result<Vec<(BufferId, Value)>, RunError> =
-            moved.map(|c| Ok((c.current, self.value(c.next)?))).collect();
-        values?.into_iter().try_for_each(|(current, value)| self.store(current, value))
+        let mut values = Vec::new();
+        for c in moved {
+            values.push((c.current, self.value(c.next)?));
+        }
+        values.into_iter().try_for_each(|(current, value)| self.store(current, value))
     }
 
     /// Appends one turn's value to a collected output.
@@ -72,6 +78,8 @@ impl Run<'_> {
         let Home::Late(at) = self.program.buffer(output).home else { return Err(RunError::NotComputed) };
         let rank = self.program.buffer(element).shape.len();
         let len = self.span(element)?.len;
+        self.fetch(element)?;
+        self.fetch(output)?;
         if turn == 0 {
             let mut shape = std::mem::take(&mut self.memory.late[at].shape);
             shape.clear();
@@ -96,6 +104,7 @@ impl Run<'_> {
         self.memory.late[at].block[from..to].copy_from_slice(&moving);
         self.memory.moving = moving;
         self.memory.late[at].shape[0] += 1;
+        self.wrote(output);
         Ok(())
     }
 

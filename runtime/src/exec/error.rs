@@ -5,6 +5,9 @@ use nnc_tensor::{DType, DimError, TensorError};
 /// Why a run has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// A device failed.
+    #[error(transparent)]
+    Device(#[from] crate::device::DeviceError),
     /// A name that no input has.
     #[error("the model has no input \"{name}\"; it has {known}")]
     UnknownInput {

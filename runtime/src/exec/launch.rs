@@ -22,6 +22,9 @@ impl Run<'_> {
         for id in &l.late {
             self.memory.addresses[id.index()] = self.address(*id)?;
         }
+        if let Some(device) = self.artifact.device() {
+            return self.launch_on(device, l);
+        }
         let grid = self.size(l.grid)? as i64;
         if grid == 0 {
             return Ok(());

@@ -3,6 +3,7 @@
 
 use super::bind::Binding;
 use super::call::Address;
+use super::device::DeviceMemory;
 use super::limits::Limits;
 use super::program::Program;
 use super::{RunError, TensorView};
@@ -43,6 +44,8 @@ pub(crate) struct Memory {
     pub(crate) launch_dims: Vec<i64>,
     /// Bytes of one turn of a loop on their way to the collected output.
     pub(crate) moving: Vec<u8>,
+    /// What a device holds of the buffers.
+    pub(crate) device: DeviceMemory,
     /// A shape on its way from one buffer to another.
     pub(crate) sizes: Vec<usize>,
 }
@@ -62,6 +65,7 @@ impl Memory {
             launch_buffers: Vec::new(),
             launch_dims: Vec::new(),
             moving: Vec::new(),
+            device: DeviceMemory::default(),
             sizes: Vec::new(),
         }
     }
@@ -79,6 +83,7 @@ impl Memory {
             late.known = false;
         }
         self.slots.fill(None);
+        self.device.begin(program);
         for (slot, strings) in &program.strings {
             self.slots[*slot] = Some(Value::Tensor(strings.clone()));
         }

@@ -4,6 +4,7 @@ mod bind;
 mod call;
 mod check;
 mod control;
+mod device;
 mod error;
 mod expr;
 mod launch;
@@ -17,6 +18,7 @@ mod session;
 mod view;
 
 pub(crate) use check::{PlanFault, Surroundings, check};
+pub(crate) use device::DeviceProgram;
 pub use error::RunError;
 pub use limits::RunOptions;
 pub use profile::{Profile, ProfileEvent, ProfileRow};

@@ -55,11 +55,11 @@ impl Run<'_> {
             Action::Routine(r) => (self.routine(r), program.node(r.node)),
             Action::Copy { from, to } => (self.copy(*from, *to), ""),
             Action::BindElement { from, element, symbol } => {
-                (self.element(*from, *element).and_then(|v| self.bind(*symbol, v)), "")
+                (self.fetched(*from, *element).and_then(|v| self.bind(*symbol, v)), "")
             }
             Action::BindSize { from, axis, symbol } => (self.bind_size(*from, *axis, *symbol), ""),
             Action::If { cond, then, otherwise } => {
-                let taken = match self.element(*cond, 0) {
+                let taken = match self.fetched(*cond, 0) {
                     Ok(0) => otherwise,
                     Ok(_) => then,
                     Err(e) => return Err(e.at(self.step, "")),
@@ -99,7 +99,7 @@ impl Run<'_> {
     }
 
     /// The range that a buffer's home has in its memory.
-    fn base(&self, home: Home) -> Result<Span, RunError> {
+    pub(super) fn base(&self, home: Home) -> Result<Span, RunError> {
         Ok(match home {
             Home::Input(i) => Span { offset: 0, len: self.inputs[i].data.len() },
             Home::Constant(offset) => Span { offset, len: self.artifact.weights().len() - offset },
@@ -176,6 +176,12 @@ impl Run<'_> {
         Ok(i64::from_le_bytes(word))
     }
 
+    /// An integer element of a buffer, wherever its latest content is.
+    pub(crate) fn fetched(&mut self, id: BufferId, at: usize) -> Result<i64, RunError> {
+        self.fetch(id)?;
+        self.element(id, at)
+    }
+
     /// Gives a late symbol its value and computes what depends on it.
     pub(crate) fn bind(&mut self, symbol: u32, value: i64) -> Result<(), RunError> {
         let program = self.program;
@@ -229,7 +235,11 @@ impl Run<'_> {
         if a.len != b.len {
             return Err(RunError::Result { expected: format!("{} bytes", b.len), found: a.len.to_string() });
         }
-        self.copy_bytes((source.home, a), (target.home, b))
+        self.fetch(from)?;
+        self.fetch(to)?;
+        self.copy_bytes((source.home, a), (target.home, b))?;
+        self.wrote(to);
+        Ok(())
     }
 
     /// Gives the late block `at` of buffer `to` the shape that `from` has now.
@@ -290,11 +300,12 @@ impl Run<'_> {
 
     /// A buffer's value as the application and routines see it; a slot that nothing was put into
     /// is none.
-    pub(crate) fn value(&self, id: BufferId) -> Result<Value, RunError> {
+    pub(crate) fn value(&mut self, id: BufferId) -> Result<Value, RunError> {
         let b = self.program.buffer(id);
         if let Home::Slot(i) = b.home {
             return Ok(self.memory.slots[i].clone().unwrap_or(Value::Optional(None)));
         }
+        self.fetch(id)?;
         let shape: Result<Vec<usize>, RunError> = (0..self.rank(id)).map(|a| self.size_of(id, a)).collect();
         if let Home::Constant(_) = b.home {
             let span = self.span(id)?;
@@ -330,14 +341,21 @@ impl Run<'_> {
                 }
             }
         }
+        if b.is_view() {
+            self.fetch(id)?;
+        }
         self.bytes_mut(id)?.copy_from_slice(t.bytes());
+        self.wrote(id);
         Ok(())
     }
 
     fn routine(&mut self, r: &RoutineInfo) -> Result<(), RunError> {
-        let inputs: Result<Vec<Value>, RunError> = r.inputs.iter().map(|b| self.value(*b)).collect();
+        let mut inputs = Vec::with_capacity(r.inputs.len());
+        for b in &r.inputs {
+            inputs.push(self.value(*b)?);
+        }
         let failed = |source| RunError::Routine { name: r.name.clone(), source };
-        let results = r.routine.run(&r.attrs, &inputs?).map_err(failed)?;
+        let results = r.routine.run(&r.attrs, &inputs).map_err(failed)?;
         if results.len() != r.outputs.len() {
             let (expected, found) = (r.outputs.len(), results.len());
             return Err(RunError::Count { what: "results", expected, found });

@@ -132,7 +132,7 @@ impl Session {
                 return Err(kind_error("input", &port.name, container.clone(), "a tensor".to_owned()));
             }
         }
-        let run = self.execute(&views, options, |memory| {
+        let mut run = self.execute(&views, options, |memory| {
             for (port, value) in program.inputs.iter().zip(&values) {
                 if let Home::Slot(i) = program.buffer(port.buffer).home {
                     memory.slots[i] = Some((*value).clone());
@@ -161,8 +161,9 @@ impl Session {
             }
         }
         count("outputs", program.outputs.len(), outputs.len())?;
-        let run = self.execute(inputs, options, |_| {})?;
+        let mut run = self.execute(inputs, options, |_| {})?;
         for (port, output) in program.outputs.iter().zip(outputs) {
+            run.fetch(port.buffer)?;
             let bytes = run.bytes(port.buffer)?;
             let (expected, found) = (bytes.len(), output.bytes().len());
             let Some(target) = output.bytes().get_mut(..expected) else {

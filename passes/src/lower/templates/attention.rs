@@ -4,14 +4,16 @@
 //! then, a few dozen queries at a time: scores by the matrix kernel, softmax with mask and causal limit
 //! by the row kernel, the sum of values by the matrix kernel again. The scores of a whole head are never
 //! in memory (Dao et al. 2022, "FlashAttention", arXiv 2205.14135; rows here fit the second-level cache
-//! and need no running maximum).
+//! and need no running maximum). Where the schedule packs nothing, a grid point takes the queries of one
+//! block and reads keys and values where they lie; where it has no row kernel, the softmax is loops.
 
 use super::PANEL;
-use super::gemm::{BlockSize, GEMM, PACK, block_axis, cost};
+use super::gemm::{BlockSize, PACK, Product, Right, block_axis, cost};
+use super::rows::Row;
 use crate::lower::emit::Emitter;
 use crate::lower::index::{View, views};
 use nnc_ir::tile::{Access, Arg, Mem, Turns};
-use nnc_ir::{Attrs, DType, Dim, Graph, Node, Sym, ValueId};
+use nnc_ir::{Attrs, DType, Dim, Graph, Node, ScalarOp, Sym, ValueId};
 use nnc_tensor::Range;
 
 const SOFTMAX: (&str, u32) = ("f32_softmax", 1);
@@ -150,13 +152,17 @@ pub(crate) fn emit(e: &mut Emitter, node: &Node) -> Option<()> {
         queries: qs[2].clone(),
         d: qs[3].clone(),
         dv: e.shape(node.inputs[2])[3].clone(),
-        rows: (SCORES / keys.as_const().unwrap_or(1024).max(1)).clamp(12, 96) / 6 * 6,
+        rows: match e.schedule.block {
+            Some((rows, _)) => rows,
+            None => (SCORES / keys.as_const().unwrap_or(1024).max(1)).clamp(12, 96) / 6 * 6,
+        },
         keys,
     };
+    let blocks_of_point = if e.schedule.packs { BLOCKS } else { 1 };
     let (batch, head) = (e.grid(qs[0].clone()), e.grid(ks[1].clone()));
-    let (r0, r_len) = block_axis(e, &s.queries, BlockSize(s.rows * BLOCKS));
-    let k = pack(e, &plan.k, (&batch, &head), (&s.d, &s.keys), true);
-    let v = pack(e, &plan.v, (&batch, &head), (&s.keys, &s.dv), false);
+    let (r0, r_len) = block_axis(e, &s.queries, BlockSize(s.rows * blocks_of_point));
+    let k = right(e, &plan.k, (&batch, &head), (&s.d, &s.keys), true);
+    let v = right(e, &plan.v, (&batch, &head), (&s.keys, &s.dv), false);
     let scores = e.kb.scratch(DType::F32, Dim::int(s.rows) * s.keys.clone());
     let member = (s.group > 1).then(|| e.begin(Turns::Serial, Dim::int(s.group), &[]));
     let of_group = member.as_ref().map_or(Dim::ZERO, |m| m.index());
@@ -170,7 +176,10 @@ pub(crate) fn emit(e: &mut Emitter, node: &Node) -> Option<()> {
     let (q_at, q_stride, _) = place(&plan.q, &batch, &head, &row);
     let held = Rows { mem: scores, at: Dim::ZERO, stride: s.keys.clone() };
     product(e, &held, (&len, &s.keys, &s.d), (q, q_at, q_stride), k);
-    weigh(e, node, &plan, &s, &held, (&batch, &head, &row, &len));
+    match e.schedule.row_kernels {
+        true => weigh(e, node, &plan, &s, &held, (&batch, &head, &row, &len)),
+        false => weigh_by_loops(e, node, &plan, &s, &held, (&batch, &head, &row, &len)),
+    }
     let out = result(e, node, (&batch, &head, &row));
     product(e, &out, (&len, &s.dv, &s.keys), (scores, Dim::ZERO, s.keys.clone()), v);
 
@@ -179,30 +188,34 @@ pub(crate) fn emit(e: &mut Emitter, node: &Node) -> Option<()> {
         e.end(member, &[], &[]);
     }
     let width = s.d.clone() + s.dv.clone() + Dim::int(8);
-    let queries = s.queries.min_with(&Dim::int(s.rows * BLOCKS)) * Dim::int(s.group);
+    let queries = s.queries.min_with(&Dim::int(s.rows * blocks_of_point)) * Dim::int(s.group);
     e.cost = cost(&queries, &s.keys, &width);
     Some(())
 }
 
-/// Packs keys (transposed: features are summed, keys are columns) or values of one head.
-fn pack(
+/// Keys (transposed: features are summed, keys are columns) or values of one head as a right operand,
+/// packed if the schedule says so.
+fn right(
     e: &mut Emitter,
     view: &View,
     (batch, head): (&Dim, &Dim),
     (depth, columns): (&Dim, &Dim),
     transposed: bool,
-) -> Mem {
-    let panel = depth.clone() * Dim::int(PANEL);
-    let to = e.kb.scratch(DType::F32, panel.clone() * columns.ceil_div(&Dim::int(PANEL)));
+) -> Right {
     let (at, row, feature) = place(view, batch, head, &Dim::ZERO);
     let from = e.buffer(view.base, Access::Read);
     let at = e.simplify(&at);
     let (k_stride, n_stride) = if transposed { (feature, row) } else { (row, feature) };
+    if !e.schedule.packs {
+        return Right::Strided(from, at, k_stride, n_stride);
+    }
+    let panel = depth.clone() * Dim::int(PANEL);
+    let to = e.kb.scratch(DType::F32, panel.clone() * columns.ceil_div(&Dim::int(PANEL)));
     let (k, n) = (Arg::Int(depth.clone()), Arg::Int(columns.clone()));
-    let strides = [Arg::Int(k_stride), Arg::Int(n_stride), Arg::Int(panel)];
+    let strides = [Arg::Int(k_stride), Arg::Int(n_stride), Arg::Int(panel.clone())];
     let ends = [Arg::Ptr(to, Dim::ZERO), Arg::Ptr(from, at), k, n];
     e.kb.call(PACK.0, PACK.1, ends.into_iter().chain(strides).collect());
-    to
+    Right::Panels(to, Dim::ZERO, panel)
 }
 
 /// Rows of a matrix in memory.
@@ -212,36 +225,66 @@ struct Rows {
     stride: Dim,
 }
 
-/// `to = a · b` with b packed.
-fn product(e: &mut Emitter, to: &Rows, (m, n, k): (&Dim, &Dim, &Dim), a: (Mem, Dim, Dim), b: Mem) {
+/// `to = a · b`.
+fn product(e: &mut Emitter, to: &Rows, (m, n, k): (&Dim, &Dim, &Dim), a: (Mem, Dim, Dim), right: Right) {
     let int = |v: i64| Arg::Int(Dim::int(v));
     let a_at = e.simplify(&a.1);
-    e.kb.call(
-        GEMM.0,
-        GEMM.1,
-        vec![
-            Arg::Ptr(to.mem, to.at.clone()),
-            Arg::Int(to.stride.clone()),
-            Arg::Int(m.clone()),
-            Arg::Int(n.clone()),
-            Arg::Null,
-            int(0),
-            Arg::Ptr(a.0, a_at),
-            Arg::Int(a.2),
-            int(1),
-            Arg::Int(k.clone()),
-            Arg::Ptr(b, Dim::ZERO),
-            Arg::Int(k.clone() * Dim::int(PANEL)),
-            int(0),
-            Arg::Null,
-            Arg::Null,
-            Arg::Null,
-            int(0),
-            Arg::F32(0.0),
-            Arg::F32(0.0),
-            Arg::Null,
-        ],
-    );
+    let left = [Arg::Null, int(0), Arg::Ptr(a.0, a_at), Arg::Int(a.2), int(1), Arg::Int(k.clone())];
+    let (contract, operands) = Product { left, right, zeros: Arg::Null }.operands();
+    let sizes = [to.stride.clone(), m.clone(), n.clone()].map(Arg::Int);
+    let mut args = vec![Arg::Ptr(to.mem, to.at.clone())];
+    args.extend(sizes.into_iter().chain(operands));
+    args.extend([int(0), Arg::Null, Arg::Null, Arg::Null, int(0), Arg::F32(0.0), Arg::F32(0.0), Arg::Null]);
+    e.kb.call(contract.0, contract.1, args);
+}
+
+/// Scores to weights, in place, row by row.
+fn weigh_by_loops(
+    e: &mut Emitter,
+    node: &Node,
+    plan: &Plan,
+    s: &Sizes,
+    scores: &Rows,
+    (batch, head, row, len): (&Dim, &Dim, &Dim, &Dim),
+) {
+    let scale = e.kb.float(DType::F32, node.attrs.float("scale"));
+    let rows = e.begin(Turns::Serial, len.clone(), &[]);
+    let r = rows.index();
+    let seen = if node.attrs.flag("causal") {
+        let seen = node.attrs.dims("past")[0].clone() + row.clone() + Dim::ONE + r.clone();
+        seen.max_with(&Dim::ZERO).min_with(&s.keys)
+    } else {
+        s.keys.clone()
+    };
+    let first = scores.at.clone() + r.clone() * scores.stride.clone();
+    let line = Row { x: scores.mem, y: scores.mem, first: first.clone(), n: seen.clone() };
+    let mask = plan.mask.as_ref().map(|view| {
+        let (at, ..) = place(view, batch, head, &(row.clone() + r));
+        (e.buffer(view.base, Access::Read), e.simplify(&at))
+    });
+    line.map(e, |e, x, key| {
+        let scaled = e.kb.op(ScalarOp::Mul, &[x, scale]);
+        let Some((mem, at)) = &mask else { return scaled };
+        let added = e.kb.load(*mem, at.clone() + key.clone());
+        e.kb.op(ScalarOp::Add, &[scaled, added])
+    });
+    let greatest = line.fold(e, ScalarOp::Max, f64::NEG_INFINITY, |_, x| x);
+    line.map(e, |e, x, _| {
+        let d = e.kb.op(ScalarOp::Sub, &[x, greatest]);
+        e.kb.op(ScalarOp::Exp, &[d])
+    });
+    let sum = line.fold(e, ScalarOp::Add, 0.0, |_, x| x);
+    // Rows without any score above −∞ become zeros.
+    let (lowest, zero) = (e.kb.float(DType::F32, f64::NEG_INFINITY), e.kb.float(DType::F32, 0.0));
+    let empty = e.kb.op(ScalarOp::Eq, &[greatest, lowest]);
+    line.map(e, |e, x, _| {
+        let weight = e.kb.op(ScalarOp::Div, &[x, sum]);
+        e.kb.select(empty, zero, weight)
+    });
+    let unseen = e.begin(Turns::Lanes, s.keys.clone() - seen.clone(), &[]);
+    e.kb.store(scores.mem, first + seen + unseen.index(), zero);
+    e.end(unseen, &[], &[]);
+    e.end(rows, &[], &[]);
 }
 
 /// Scores to weights, in place.

@@ -4,7 +4,7 @@
 
 use super::PANEL;
 use super::epilogue::{self, Block};
-use super::gemm::{block_axis, blocking};
+use super::gemm::{Product, Right, block_axis, blocking};
 use super::int8::{self, Factor, Operands, Weights, Zero};
 use super::requantize;
 use crate::fuse::Group;
@@ -59,6 +59,11 @@ pub(crate) fn bytes(graph: &Graph, node: &Node) -> Option<(Factor, Weights)> {
     // What stands for the padding is written when the model is compiled.
     let padded = matches!(x.zero, Zero::Read(_)) && !unpadded(node);
     if padded { None } else { Some((x, int8::weights(graph, node.inputs[1], Some(0))?)) }
+}
+
+/// True for a convolution with one weight a channel and tap.
+pub(crate) fn is_depthwise(graph: &Graph, node: &Node) -> bool {
+    node.is("conv") && plan(graph, node) == Some(Plan::Depthwise)
 }
 
 fn unpadded(node: &Node) -> bool {
@@ -152,9 +157,10 @@ fn multiply(
     let packing = Packing::Panels { offset: 0, batch, k, n };
     let b = e.constant(Constant::Packed { value: node.inputs[1], packing });
     let int = |v: i64| Arg::Int(Dim::int(v));
-    let tail = [int(taps), int(size / taps * c), Arg::Ptr(b, at), Arg::Int(panel)];
-    let operands = epilogue::Operands { words: rows.into_iter().chain(tail).collect(), zeros };
-    epilogue::call_and_finish(e, group, anchor, bias, block, operands);
+    let [table, stride, x, step] = rows;
+    let left = [table, stride, x, step, int(taps), int(size / taps * c)];
+    let product = Product { left, right: Right::Panels(b, at, panel), zeros };
+    epilogue::call_and_finish(e, group, anchor, bias, block, product);
 }
 
 /// What one turn over k takes of the cache, in elements of f32.
@@ -165,7 +171,7 @@ fn width(s: &Shape, k: i64) -> Dim {
 fn dense(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let (c, o) = (Dim::int(s.w[1]), Dim::int(s.w[0]));
     let m = s.out[0].clone() * s.pixels();
-    let (rows, columns) = blocking(&m, &o, &width(s, s.w[1]), true);
+    let (rows, columns) = blocking(e.schedule, &m, &o, &width(s, s.w[1]), true);
     let (m0, m_len) = block_axis(e, &m, rows);
     let (n0, n_len) = block_axis(e, &o, columns);
     let x = e.buffer(s.data, Access::Read);
@@ -198,7 +204,7 @@ fn indirect(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let image = e.grid(s.out[0].clone());
     let g = if s.groups == 1 { Dim::ZERO } else { e.grid(Dim::int(s.groups)) };
     let m = s.pixels();
-    let (rows, columns) = blocking(&m, &o, &width(s, k), true);
+    let (rows, columns) = blocking(e.schedule, &m, &o, &width(s, k), true);
     let (m0, m_len) = block_axis(e, &m, rows);
     let (n0, n_len) = block_axis(e, &o, columns);
     let block_rows = rows.bound(&m);
@@ -275,7 +281,7 @@ fn fill_table(
     (image, g, m0, m_len): (&Dim, &Dim, &Dim, &Dim),
 ) {
     let x = e.buffer(s.data, Access::Read);
-    let pixel = e.begin(Turns::Serial, m_len.clone(), &[]);
+    let pixel = e.begin(Turns::Lanes, m_len.clone(), &[]);
     let at = m0.clone() + pixel.index();
     e.note_local(&at, s.pixels() - Dim::ONE);
     let out = unravel(&s.out[1..=s.n], &at);

@@ -1,7 +1,7 @@
 //! What follows a matrix kernel while its block is hot: the kernel's own epilogue (scale, bias,
 //! residual, clamp) where the group's code has that form, tile code for the rest.
 
-use super::gemm::{GEMM, cost};
+use super::gemm::{Product, cost};
 use crate::fuse::{Dest, Group};
 use crate::lower::emit::Emitter;
 use crate::lower::index::{row_major, view};
@@ -169,31 +169,24 @@ pub(crate) struct Call {
     pub(crate) clamp: (f32, f32),
 }
 
-/// The operands of a call of `f32_gemm`.
-pub(crate) struct Operands {
-    /// The argument words from the pointer table to the panel stride.
-    pub(crate) words: Vec<Arg>,
-    /// Where pointers in the padding lead, if products there may be left out.
-    pub(crate) zeros: Arg,
-}
-
-/// Calls `f32_gemm` for a block and does the rest of the group's code on it.
+/// Calls the matrix kernel for a block and does the rest of the group's code on it.
 pub(crate) fn call_and_finish(
     e: &mut Emitter,
     group: &Group,
     anchor: ValueId,
     bias: Option<ValueId>,
     block: Block,
-    operands: Operands,
+    product: Product,
 ) {
-    let Operands { words: operands, zeros } = operands;
+    let zeros = product.zeros.clone();
+    let (contract, operands) = product.operands();
     let k = match (&operands[4], &operands[5]) {
         (Arg::Int(taps), Arg::Int(kc)) => taps.clone() * kc.clone(),
         _ => Dim::ONE,
     };
     e.cost = cost(&block.rows, &block.columns, &k);
     let fixed = peel(e.graph, group, anchor, bias, &block, true);
-    let parts = parts(&operands, &block.columns);
+    let parts = parts(&operands, &block.columns, e.schedule.runs);
     let last = parts.len() - 1;
     finish(e, group, fixed, block, parts.len() > 1, |e, c| {
         for (i, operands) in parts.into_iter().enumerate() {
@@ -204,21 +197,18 @@ pub(crate) fn call_and_finish(
             args.extend([Arg::Int(Dim::int(flags)), c.bias.clone(), Arg::Null, c.residual.clone()]);
             args.extend([Arg::Int(c.residual_stride.clone()), Arg::F32(c.clamp.0), Arg::F32(c.clamp.1)]);
             args.push(zeros.clone());
-            e.kb.call(GEMM.0, GEMM.1, args);
+            e.kb.call(contract.0, contract.1, args);
         }
     });
 }
 
-/// Products summed in one go. Longer sums are cut: the rounding error of a sum grows with its length.
-const RUN: i64 = 256;
-/// The same for results of one panel of columns, whose few sums are quickly stored and loaded.
-const NARROW_RUN: i64 = 64;
-
-/// The operand words of one call for each part of the sum.
-fn parts(operands: &[Arg], columns: &Dim) -> Vec<Vec<Arg>> {
+/// The operand words of one call for each part of the sum; `runs` are the most products of one call, for
+/// results of more than one panel of columns and for the others.
+fn parts(operands: &[Arg], columns: &Dim, runs: Option<(i64, i64)>) -> Vec<Vec<Arg>> {
     let narrow = columns.as_const().is_some_and(|n| n <= super::PANEL);
-    let run = if narrow { NARROW_RUN } else { RUN };
     let whole = || vec![operands.to_vec()];
+    let Some((wide_run, narrow_run)) = runs else { return whole() };
+    let run = if narrow { narrow_run } else { wide_run };
     let [table, Arg::Int(stride), a, _, Arg::Int(taps), Arg::Int(kc), Arg::Ptr(b, b_at), _] = operands else {
         return whole();
     };

@@ -12,6 +12,7 @@ use crate::fuse::Group;
 use crate::lower::emit::Constant;
 use crate::lower::emit::Emitter;
 use crate::lower::index::{View, unravel, views};
+use crate::pass::Schedule;
 use nnc_ir::plan::{BytePanels, Packing, PanelAxis};
 use nnc_ir::tile::{Access, Arg, Mem};
 use nnc_ir::{DType, Dim, Graph, Node, Sym};
@@ -19,6 +20,9 @@ use nnc_tensor::Range;
 
 /// Version of the kernel's arguments that is written here.
 pub(crate) const GEMM: (&str, u32) = ("f32_gemm", 2);
+/// The same with a right operand that lies anywhere: strides along k and along the columns take the place
+/// of the distance of panels.
+pub(crate) const STRIDED: (&str, u32) = ("f32_gemm_strided", 1);
 /// Version of the packing kernel's arguments that is written here.
 pub(crate) const PACK: (&str, u32) = ("f32_pack_b", 1);
 
@@ -200,7 +204,7 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
     let constant = e.graph.constant(plan.b.base).is_some();
     // Four bytes take the room of one f32.
     let wide = if plan.bytes.is_some() { k.ceil_div(&Dim::int(4)) } else { k.clone() };
-    let mut blocks = blocking(&m, &n, &wide, constant || plan.nibbles.is_some());
+    let mut blocks = blocking(e.schedule, &m, &n, &wide, constant || plan.nibbles.is_some());
     if plan.nibbles.is_some() {
         blocks.1 = BlockSize(nibbles::columns_at_once(k.as_const().unwrap_or(1)));
     }
@@ -251,18 +255,59 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
         let operands = Operands::new(e, (a_words, factor), (weights, panels), (set, column.0));
         return requantize::call_and_finish(e, group, node.outputs[0], None, block, operands);
     }
-    let (b, b_at, panel) = if let Some(weights) = &plan.nibbles {
+    let right = if let Some(weights) = &plan.nibbles {
         let (b, panel) = weights.unpack(e, &column.0, (&column.1, &column.2), &k);
-        (b, Dim::ZERO, panel)
+        Right::Panels(b, Dim::ZERO, panel)
     } else if constant {
         packed_constant(e, &plan, &batch, &column.0, &k)
-    } else {
+    } else if e.schedule.packs {
         pack_into_scratch(e, &plan, b_from, &column.1, &k)
+    } else {
+        strided(e, &plan, b_from)
     };
-    let mut words = a_words.to_vec();
-    words.extend([Arg::Int(Dim::ONE), Arg::Int(k), Arg::Ptr(b, b_at), Arg::Int(panel)]);
-    let operands = epilogue::Operands { words, zeros: Arg::Null };
-    epilogue::call_and_finish(e, group, node.outputs[0], None, block, operands);
+    let [table, stride, a, lda] = a_words;
+    let left = [table, stride, a, lda, Arg::Int(Dim::ONE), Arg::Int(k)];
+    let product = Product { left, right, zeros: Arg::Null };
+    epilogue::call_and_finish(e, group, node.outputs[0], None, block, product);
+}
+
+/// The argument words of a product's left operand: table of rows, its stride, address, row stride, taps,
+/// elements of a tap.
+pub(crate) type Left = [Arg; 6];
+
+/// The right operand of a product.
+#[derive(Clone)]
+pub(crate) enum Right {
+    /// In panels: where they begin, and the distance from one to the next.
+    Panels(Mem, Dim, Dim),
+    /// Where it lies, and its strides along k and the columns.
+    Strided(Mem, Dim, Dim, Dim),
+}
+
+/// The operands of a product.
+#[derive(Clone)]
+pub(crate) struct Product {
+    pub(crate) left: Left,
+    pub(crate) right: Right,
+    /// Where pointers in the padding lead, if products there may be left out.
+    pub(crate) zeros: Arg,
+}
+
+impl Product {
+    /// The contract and the argument words from the table of rows to the right operand.
+    pub(crate) fn operands(self) -> ((&'static str, u32), Vec<Arg>) {
+        let mut words = self.left.to_vec();
+        match self.right {
+            Right::Panels(mem, at, panel) => {
+                words.extend([Arg::Ptr(mem, at), Arg::Int(panel)]);
+                (GEMM, words)
+            }
+            Right::Strided(mem, at, along_k, along_n) => {
+                words.extend([Arg::Ptr(mem, at), Arg::Int(along_k), Arg::Int(along_n)]);
+                (STRIDED, words)
+            }
+        }
+    }
 }
 
 impl Plan {
@@ -294,7 +339,16 @@ impl BlockSize {
 
 /// Sizes of a block of rows and of columns: A's block stays in half of L2; few rows are cut along
 /// columns so that there is work for several threads.
-pub(crate) fn blocking(m: &Dim, n: &Dim, k: &Dim, packed: bool) -> (BlockSize, BlockSize) {
+pub(crate) fn blocking(
+    schedule: Schedule,
+    m: &Dim,
+    n: &Dim,
+    k: &Dim,
+    packed: bool,
+) -> (BlockSize, BlockSize) {
+    if let Some((rows, columns)) = schedule.block {
+        return (BlockSize(rows), BlockSize(columns));
+    }
     let k = k.as_const().unwrap_or(1024).max(1);
     let (m, n) = (m.as_const().unwrap_or(128), n.as_const().unwrap_or(1024));
     let rows = if packed { (64 * 1024 / k).clamp(42, 336) / 42 * 42 } else { 504 };
@@ -347,19 +401,13 @@ impl Panels {
     }
 }
 
-fn packed_constant(
-    e: &mut Emitter,
-    plan: &Plan,
-    batch: &[(Letter, Dim)],
-    n0: &Dim,
-    k: &Dim,
-) -> (Mem, Dim, Dim) {
+fn packed_constant(e: &mut Emitter, plan: &Plan, batch: &[(Letter, Dim)], n0: &Dim, k: &Dim) -> Right {
     let Panels { offset, batch, k: rows, n, which } = Panels::of(plan, batch);
     let panel = k.clone() * Dim::int(PANEL);
     let per_batch = panel.clone() * Dim::int(n.len).ceil_div(&Dim::int(PANEL));
     let packing = Packing::Panels { offset, batch, k: vec![rows], n };
     let mem = e.constant(Constant::Packed { value: plan.b.base, packing });
-    (mem, which * per_batch + n0.floor_div(&Dim::int(PANEL)) * panel.clone(), panel)
+    Right::Panels(mem, which * per_batch + n0.floor_div(&Dim::int(PANEL)) * panel.clone(), panel)
 }
 
 /// The panels of a constant of bytes, and the point of the batch.
@@ -369,7 +417,7 @@ fn byte_panels(plan: &Plan, batch: &[(Letter, Dim)], shift: i64) -> (BytePanels,
 }
 
 /// Packs the columns of one block at the start of the grid point.
-fn pack_into_scratch(e: &mut Emitter, plan: &Plan, from: Dim, n_len: &Dim, k: &Dim) -> (Mem, Dim, Dim) {
+fn pack_into_scratch(e: &mut Emitter, plan: &Plan, from: Dim, n_len: &Dim, k: &Dim) -> Right {
     let panel = k.clone() * Dim::int(PANEL);
     let n = Plan::size(&plan.n);
     let scratch = e.kb.scratch(DType::F32, panel.clone() * n.ceil_div(&Dim::int(PANEL)));
@@ -389,7 +437,14 @@ fn pack_into_scratch(e: &mut Emitter, plan: &Plan, from: Dim, n_len: &Dim, k: &D
             Arg::Int(panel.clone()),
         ],
     );
-    (scratch, Dim::ZERO, panel)
+    Right::Panels(scratch, Dim::ZERO, panel)
+}
+
+/// The right operand where it lies.
+fn strided(e: &mut Emitter, plan: &Plan, from: Dim) -> Right {
+    let b = e.buffer(plan.b.base, Access::Read);
+    let stride = |letters| plan.stride_of(&plan.b, letters).expect("checked by the plan");
+    Right::Strided(b, from, stride(&plan.k), stride(&plan.n))
 }
 
 /// Estimated nanoseconds of a block.

@@ -1,11 +1,12 @@
 //! Recurrent layers (LSTM, GRU, plain): one grid point a direction. The input's products are made for
 //! all time steps at once, the state's products step by step; states live in the output buffers.
 
-use super::gemm::{GEMM, PACK};
+use super::gemm::{PACK, Product, Right};
 use super::{FMA_PER_NS, PANEL};
 use crate::lower::emit::Constant;
 use crate::lower::emit::Emitter;
 use crate::lower::kernel::{Lowered, finished};
+use crate::pass::Schedule;
 use nnc_ir::plan::{Packing, PanelAxis};
 use nnc_ir::tile::{Access, Arg, Expr, Local, Mem, Turns};
 use nnc_ir::{DType, Dim, Graph, Node, ScalarOp, ValueId};
@@ -31,11 +32,16 @@ struct Cell<'g> {
 }
 
 /// The kernels of a recurrent layer, if it is in f32 or f64.
-pub(crate) fn kernels(graph: &Graph, node: &Node, inside: &BTreeSet<ValueId>) -> Option<Vec<Lowered>> {
+pub(crate) fn kernels(
+    graph: &Graph,
+    node: &Node,
+    inside: &BTreeSet<ValueId>,
+    schedule: Schedule,
+) -> Option<Vec<Lowered>> {
     if !matches!(graph.tensor_ty(node.inputs[0]).dtype, DType::F32 | DType::F64) {
         return None;
     }
-    let mut e = Emitter::new(graph, node.attrs.str("cell"), inside);
+    let mut e = Emitter::new(graph, node.attrs.str("cell"), inside, schedule);
     emit(&mut e, node);
     Some(vec![finished(e)])
 }
@@ -115,10 +121,16 @@ impl Cell<'_> {
     }
 }
 
-/// A weight `[dirs, gates·hidden, k]`: in f32 as panels, by constant or packed into scratch for this direction.
+/// A weight `[dirs, gates·hidden, k]`: in f32 as panels (a constant, or packed into scratch for this
+/// direction) or where it lies.
 struct Weights {
     value: ValueId,
-    panels: Option<Panels>,
+    form: Option<Form>,
+}
+
+enum Form {
+    Panels(Panels),
+    Plain(Mem),
 }
 
 struct Panels {
@@ -130,8 +142,12 @@ struct Panels {
 }
 
 fn weights(e: &mut Emitter, cell: &Cell, w: ValueId, k: &Dim) -> Weights {
-    let panels = (cell.dtype == DType::F32).then(|| panels(e, cell, w, k));
-    Weights { value: w, panels }
+    let plain = e.graph.constant(w).is_none() && !e.schedule.packs;
+    let form = (cell.dtype == DType::F32).then(|| match plain {
+        true => Form::Plain(e.buffer(w, Access::Read)),
+        false => Form::Panels(panels(e, cell, w, k)),
+    });
+    Weights { value: w, form }
 }
 
 fn panels(e: &mut Emitter, cell: &Cell, w: ValueId, k: &Dim) -> Panels {
@@ -180,30 +196,25 @@ fn product(
     w: &Weights,
     g: i64,
 ) {
-    let Some(panels) = &w.panels else { return plain_product(e, cell, out, rows, a, w.value, g) };
+    let (k, hidden) = (a.2.clone(), cell.hidden.clone());
+    let right = match &w.form {
+        None => return plain_product(e, cell, out, rows, a, w.value, g),
+        Some(Form::Panels(p)) => {
+            let at = p.at.clone() + p.per_gate.clone() * Dim::int(g);
+            Right::Panels(p.mem, at, p.panel.clone())
+        }
+        Some(Form::Plain(mem)) => {
+            let gate = cell.dir.clone() * Dim::int(cell.gates) + Dim::int(g);
+            Right::Strided(*mem, gate * hidden.clone() * k.clone(), Dim::ONE, k.clone())
+        }
+    };
     let int = |v: i64| Arg::Int(Dim::int(v));
-    let args = vec![
-        Arg::Ptr(out.0, out.1),
-        Arg::Int(cell.hidden.clone()),
-        Arg::Int(rows),
-        Arg::Int(cell.hidden.clone()),
-        Arg::Null,
-        int(0),
-        Arg::Ptr(a.0, a.1),
-        Arg::Int(a.2.clone()),
-        int(1),
-        Arg::Int(a.2.clone()),
-        Arg::Ptr(panels.mem, panels.at.clone() + panels.per_gate.clone() * Dim::int(g)),
-        Arg::Int(panels.panel.clone()),
-        int(0),
-        Arg::Null,
-        Arg::Null,
-        Arg::Null,
-        int(0),
-        Arg::F32(0.0),
-        Arg::F32(0.0),
-    ];
-    e.kb.call(GEMM.0, GEMM.1, args);
+    let left = [Arg::Null, int(0), Arg::Ptr(a.0, a.1), Arg::Int(k.clone()), int(1), Arg::Int(k)];
+    let (contract, operands) = Product { left, right, zeros: Arg::Null }.operands();
+    let mut args = vec![Arg::Ptr(out.0, out.1), Arg::Int(hidden.clone()), Arg::Int(rows), Arg::Int(hidden)];
+    args.extend(operands);
+    args.extend([int(0), Arg::Null, Arg::Null, Arg::Null, int(0), Arg::F32(0.0), Arg::F32(0.0), Arg::Null]);
+    e.kb.call(contract.0, contract.1, args);
 }
 
 /// The same product by loops, for types without a matrix kernel.

@@ -1,8 +1,9 @@
-//! Softmax and normalization over the innermost axis, row by row.
+//! Softmax and normalization over the innermost axis, row by row: by microkernels, or as loops along the
+//! row where the schedule has none.
 
 use crate::lower::emit::Emitter;
-use nnc_ir::tile::{Access, Arg};
-use nnc_ir::{Attrs, DType, Dim, Graph, Node, ValueId};
+use nnc_ir::tile::{Access, Arg, Local, Mem, Turns};
+use nnc_ir::{Attrs, DType, Dim, Graph, Node, ScalarOp, ValueId};
 
 const SOFTMAX: (&str, u32) = ("f32_softmax", 1);
 const NORM: (&str, u32) = ("f32_norm", 1);
@@ -19,6 +20,9 @@ pub(crate) fn emit(e: &mut Emitter, node: &Node) {
     let shape = e.shape(node.inputs[0]);
     let split = if node.is("softmax") { shape.len() - 1 } else { node.attrs.index("axes_from") };
     let (rows, n) = (Dim::product(&shape[..split]), Dim::product(&shape[split..]));
+    if !e.schedule.row_kernels {
+        return by_loops(e, node, rows, n);
+    }
     // About 4096 elements a grid point.
     let per_point = (4096 / n.as_const().unwrap_or(512).max(1)).clamp(1, 64);
     let (r0, r_len) = super::gemm::block_axis(e, &rows, super::gemm::BlockSize(per_point));
@@ -42,4 +46,105 @@ pub(crate) fn emit(e: &mut Emitter, node: &Node) {
     ]);
     args.extend([int(node.attrs.int("rms")), Arg::Null, Arg::Null]);
     e.kb.call(NORM.0, NORM.1, args);
+}
+
+/// A row in memory.
+pub(crate) struct Row {
+    /// Where it is read.
+    pub(crate) x: Mem,
+    /// Where it is written.
+    pub(crate) y: Mem,
+    /// Its first element.
+    pub(crate) first: Dim,
+    /// Elements.
+    pub(crate) n: Dim,
+}
+
+impl Row {
+    /// Folds `of` each element.
+    pub(crate) fn fold(
+        &self,
+        e: &mut Emitter,
+        op: ScalarOp,
+        start: f64,
+        of: impl Fn(&mut Emitter, Local) -> Local,
+    ) -> Local {
+        let start = e.kb.float(DType::F32, start);
+        let open = e.begin(Turns::Lanes, self.n.clone(), &[]);
+        let x = e.kb.load(self.x, self.first.clone() + open.index());
+        let value = of(e, x);
+        e.end(open, &[], &[(op, start, value)]).1[0]
+    }
+
+    /// Writes `of` each element and its column.
+    pub(crate) fn map(&self, e: &mut Emitter, of: impl Fn(&mut Emitter, Local, &Dim) -> Local) {
+        let open = e.begin(Turns::Lanes, self.n.clone(), &[]);
+        let at = self.first.clone() + open.index();
+        let x = e.kb.load(self.x, at.clone());
+        let value = of(e, x, &open.index());
+        e.kb.store(self.y, at, value);
+        e.end(open, &[], &[]);
+    }
+
+    /// A sum over the row divided by its length.
+    fn mean(&self, e: &mut Emitter, of: impl Fn(&mut Emitter, Local) -> Local) -> Local {
+        let sum = self.fold(e, ScalarOp::Add, 0.0, of);
+        let n = e.kb.def(DType::I64, nnc_ir::tile::Expr::Index(self.n.clone()));
+        let n = e.kb.cast(n, DType::F32);
+        e.kb.op(ScalarOp::Div, &[sum, n])
+    }
+}
+
+/// Emits the kernel as loops: a grid point a row.
+fn by_loops(e: &mut Emitter, node: &Node, rows: Dim, n: Dim) {
+    let r = e.grid(rows);
+    let x = e.buffer(node.inputs[0], Access::Read);
+    let y = e.buffer(node.outputs[0], Access::Write);
+    let row = Row { x, y, first: r * n.clone(), n: n.clone() };
+    e.cost = n + Dim::int(20);
+    if node.is("softmax") { softmax(e, node, &row) } else { norm(e, node, &row) }
+}
+
+fn softmax(e: &mut Emitter, node: &Node, row: &Row) {
+    let greatest = row.fold(e, ScalarOp::Max, f64::NEG_INFINITY, |_, x| x);
+    let shifted = |e: &mut Emitter, x: Local| e.kb.op(ScalarOp::Sub, &[x, greatest]);
+    let power = |e: &mut Emitter, x: Local| {
+        let d = shifted(e, x);
+        e.kb.op(ScalarOp::Exp, &[d])
+    };
+    let sum = row.fold(e, ScalarOp::Add, 0.0, power);
+    if node.attrs.flag("log") {
+        let log = e.kb.op(ScalarOp::Log, &[sum]);
+        return row.map(e, |e, x, _| {
+            let d = shifted(e, x);
+            e.kb.op(ScalarOp::Sub, &[d, log])
+        });
+    }
+    row.map(e, |e, x, _| {
+        let p = power(e, x);
+        e.kb.op(ScalarOp::Div, &[p, sum])
+    });
+}
+
+fn norm(e: &mut Emitter, node: &Node, row: &Row) {
+    let (gamma, beta) = (e.buffer(node.inputs[1], Access::Read), e.buffer(node.inputs[2], Access::Read));
+    let mean = (!node.attrs.flag("rms")).then(|| row.mean(e, |_, x| x));
+    let centered = |e: &mut Emitter, x: Local| match mean {
+        Some(m) => e.kb.op(ScalarOp::Sub, &[x, m]),
+        None => x,
+    };
+    let variance = row.mean(e, |e, x| {
+        let d = centered(e, x);
+        e.kb.op(ScalarOp::Mul, &[d, d])
+    });
+    let eps = e.kb.float(DType::F32, node.attrs.float("eps"));
+    let sum = e.kb.op(ScalarOp::Add, &[variance, eps]);
+    let root = e.kb.op(ScalarOp::Sqrt, &[sum]);
+    row.map(e, |e, x, column| {
+        let d = centered(e, x);
+        let unit = e.kb.op(ScalarOp::Div, &[d, root]);
+        let (g, b) = (e.kb.load(gamma, column.clone()), e.kb.load(beta, column.clone()));
+        let scaled = e.kb.op(ScalarOp::Mul, &[unit, g]);
+        e.kb.op(ScalarOp::Add, &[scaled, b])
+    });
 }

@@ -11,7 +11,8 @@ pub(crate) fn emit_copy(e: &mut Emitter, node: &Node) {
     let shape = [e.graph.tensor_ty(node.outputs[0]).elems()];
     let y = e.buffer(node.outputs[0], Access::Write);
     let x = e.buffer(node.inputs[0], Access::Read);
-    let (first, len) = super::gemm::block_axis(e, &shape[0], super::gemm::BlockSize(4096));
+    let chunk = e.schedule.chunk;
+    let (first, len) = super::gemm::block_axis(e, &shape[0], super::gemm::BlockSize(chunk));
     let lanes = e.begin(Turns::Lanes, len, &[]);
     let at = first + lanes.index();
     let value = e.kb.load(x, at.clone());

@@ -1,0 +1,265 @@
+//! Kernels as PTX: the form of the text, the places of barriers, and that ptxas takes it.
+//!
+//! ptxas is looked for by the environment's `NNC_PTXAS`, then on the path; without it the texts are
+//! still made, and the test says that they were not assembled.
+
+use nnc_codegen::gpu::{Sm, compile};
+use nnc_ir::tile::{Access, Arg, Expr, Kernel, KernelBuilder, Turns};
+use nnc_ir::{DType, Dim, ScalarOp};
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+/// The program that assembles, if there is one.
+fn ptxas() -> Option<String> {
+    let named = std::env::var("NNC_PTXAS").ok().filter(|p| !p.is_empty());
+    let program = named.unwrap_or_else(|| "ptxas".to_owned());
+    let found = Command::new(&program).arg("--version").stdout(Stdio::null()).status();
+    found.is_ok_and(|s| s.success()).then_some(program)
+}
+
+/// Prints kernels for every generation and assembles the texts; gives that of the first.
+fn text_of(kernels: &[Kernel]) -> String {
+    let program = ptxas();
+    for sm in Sm::ALL {
+        let text = compile(kernels, sm).expect("the kernels have code").text;
+        let Some(program) = &program else { continue };
+        let folder = std::env::temp_dir();
+        let names = (std::process::id(), std::thread::current().id());
+        let (source, object) = (
+            folder.join(format!("nnc-{names:?}-{sm}.ptx")),
+            folder.join(format!("nnc-{names:?}-{sm}.cubin")),
+        );
+        let mut file = std::fs::File::create(&source).expect("a temporary file");
+        file.write_all(text.as_bytes()).expect("room for a text");
+        let run =
+            Command::new(program).arg(format!("-arch={sm}")).arg(&source).arg("-o").arg(&object).output();
+        let run = run.expect("ptxas starts");
+        let (_, _) = (std::fs::remove_file(&source), std::fs::remove_file(&object));
+        assert!(run.status.success(), "{sm}: {}\n{text}", String::from_utf8_lossy(&run.stderr));
+    }
+    if program.is_none() {
+        eprintln!("no ptxas: the text was not assembled");
+    }
+    compile(kernels, Sm::Sm75).expect("the kernels have code").text
+}
+
+/// `y[i] = op(x[i], …)` over `n` elements.
+fn map(op: ScalarOp, dtype: DType) -> Kernel {
+    let mut kb = KernelBuilder::new(op.name());
+    let n = Dim::named("n");
+    let operands: Vec<_> = (0..op.n_operands()).map(|_| kb.param(dtype, n.clone(), Access::Read)).collect();
+    let result = if op.is_predicate() { DType::Bool } else { dtype };
+    let y = kb.param(result, n.clone(), Access::Write);
+    let lanes = kb.begin(Turns::Lanes, n, &[]);
+    let values: Vec<_> = operands.iter().map(|x| kb.load(*x, lanes.index())).collect();
+    let value = kb.op(op, &values);
+    kb.store(y, lanes.index(), value);
+    kb.end(lanes, &[], &[]);
+    kb.finish(Dim::ONE)
+}
+
+#[test]
+fn every_scalar_function_has_code() {
+    let mut kernels = Vec::new();
+    for op in ScalarOp::ALL {
+        let floats = [DType::F32, DType::F64, DType::F16, DType::BF16, DType::F8E4M3FN];
+        let ints = [
+            DType::Bool,
+            DType::I8,
+            DType::U8,
+            DType::I16,
+            DType::U16,
+            DType::I32,
+            DType::U32,
+            DType::I64,
+            DType::U64,
+        ];
+        if op.on_floats().is_some() {
+            kernels.extend(floats.map(|d| map(*op, d)));
+        }
+        if op.on_ints().is_some() {
+            kernels.extend(ints.map(|d| map(*op, d)));
+        }
+    }
+    text_of(&kernels);
+}
+
+#[test]
+fn every_conversion_has_code() {
+    const TYPES: [DType; 20] = [
+        DType::Bool,
+        DType::I8,
+        DType::U8,
+        DType::I16,
+        DType::U16,
+        DType::I32,
+        DType::U32,
+        DType::I64,
+        DType::U64,
+        DType::F16,
+        DType::BF16,
+        DType::F32,
+        DType::F64,
+        DType::F8E4M3FN,
+        DType::F8E4M3FNUZ,
+        DType::F8E5M2,
+        DType::F8E5M2FNUZ,
+        DType::F8E8M0,
+        DType::F4E2M1,
+        DType::I4,
+    ];
+    let mut kernels = Vec::new();
+    for from in TYPES {
+        for to in TYPES.into_iter().filter(|t| !t.is_packed()) {
+            let mut kb = KernelBuilder::new("cast");
+            let n = Dim::named("n");
+            let (x, y) = (kb.param(from, n.clone(), Access::Read), kb.param(to, n.clone(), Access::Write));
+            let lanes = kb.begin(Turns::Lanes, n, &[]);
+            let value = kb.load(x, lanes.index());
+            let value = kb.cast(value, nnc_ir::tile::arithmetic_type(to));
+            kb.store(y, lanes.index(), value);
+            kb.end(lanes, &[], &[]);
+            kernels.push(kb.finish(Dim::ONE));
+        }
+    }
+    text_of(&kernels);
+}
+
+/// The sum of each row, by way of a scratch object.
+fn row_sums(dtype: DType, op: ScalarOp) -> Kernel {
+    let mut kb = KernelBuilder::new("rows");
+    let (rows, n) = (Dim::named("rows"), Dim::named("n"));
+    let r = kb.grid(rows.clone());
+    let x = kb.param(dtype, rows.clone() * n.clone(), Access::Read);
+    let y = kb.param(dtype, rows, Access::Write);
+    let held = kb.scratch(dtype, Dim::int(1024));
+    let copy = kb.begin(Turns::Lanes, n.clone(), &[]);
+    let v = kb.load(x, r.clone() * n.clone() + copy.index());
+    kb.store(held, copy.index(), v);
+    kb.end(copy, &[], &[]);
+    let start = kb.constant(dtype, 0.0);
+    let fold = kb.begin(Turns::Lanes, n, &[]);
+    let v = kb.load(held, fold.index());
+    let sum = kb.end(fold, &[], &[(op, start, v)]).1[0];
+    kb.store(y, r, sum);
+    kb.finish(Dim::ONE)
+}
+
+#[test]
+fn reductions_have_code_for_every_type() {
+    let numbers = [DType::F32, DType::F64, DType::I32, DType::I64, DType::U8];
+    let ops = [ScalarOp::Add, ScalarOp::Mul, ScalarOp::Max, ScalarOp::Min];
+    let mut kernels: Vec<Kernel> = numbers.iter().flat_map(|d| ops.map(|o| row_sums(*d, o))).collect();
+    kernels.extend([ScalarOp::And, ScalarOp::Or].map(|o| row_sums(DType::Bool, o)));
+    text_of(&kernels);
+}
+
+#[test]
+fn barriers_stand_where_threads_meet() {
+    let text = text_of(&[row_sums(DType::F32, ScalarOp::Add)]);
+    // After the copy, and around the exchange between warps.
+    assert_eq!(text.matches("bar.sync").count(), 3, "{text}");
+    assert_eq!(text.matches("shfl.sync.bfly.b32").count(), 5, "{text}");
+    let text = text_of(&[map(ScalarOp::Add, DType::F32)]);
+    assert_eq!(text.matches("bar.sync").count(), 0, "points share nothing\n{text}");
+}
+
+#[test]
+fn an_entry_takes_buffers_sizes_points_and_workspace() {
+    let text = text_of(&[map(ScalarOp::Neg, DType::F32)]);
+    let entry = "// neg\n.visible .entry k0(\n\t.param .u64 p0,\n\t.param .u64 p1,\n\t.param .u64 d0,\n\t.param .u64 points,\n\t.param .u64 workspace\n) .maxntid 256, 1, 1 .minnctapersm 1\n{";
+    assert!(text.contains(entry), "{text}");
+    assert!(text.contains("neg.f32"), "{text}");
+    assert_eq!(text, text_of(&[map(ScalarOp::Neg, DType::F32)]));
+}
+
+#[test]
+fn a_kernel_without_lanes_has_a_thread_for_each_point() {
+    let mut kb = KernelBuilder::new("scan");
+    let (rows, n) = (Dim::named("rows"), Dim::named("n"));
+    let r = kb.grid(rows.clone());
+    let elems = rows * n.clone();
+    let (x, y) =
+        (kb.param(DType::F32, elems.clone(), Access::Read), kb.param(DType::F32, elems, Access::Write));
+    let zero = kb.float(DType::F32, 0.0);
+    let open = kb.begin(Turns::Serial, n.clone(), &[zero]);
+    let at = r * n + open.index();
+    let v = kb.load(x, at.clone());
+    let sum = kb.op(ScalarOp::Add, &[open.carried()[0], v]);
+    kb.store(y, at, sum);
+    kb.end(open, &[sum], &[]);
+    let kernel = kb.finish(Dim::ONE);
+    let module = compile(std::slice::from_ref(&kernel), Sm::Sm75).expect("code");
+    assert!(module.functions[0].thread_per_point);
+    assert!(!text_of(&[kernel]).contains("bar.sync"));
+}
+
+/// A product with everything that its epilogue knows.
+fn product((contract, version): (&'static str, u32), sizes: [Dim; 3]) -> Kernel {
+    let [m, n, k] = sizes;
+    let mut kb = KernelBuilder::new("product");
+    let c = kb.param(DType::F32, m.clone() * n.clone(), Access::ReadWrite);
+    let a = kb.param(DType::F32, m.clone() * k.clone(), Access::Read);
+    let b = kb.param(DType::F32, n.clone() * k.clone(), Access::Read);
+    let bias = kb.param(DType::F32, n.clone(), Access::Read);
+    let mut args = vec![
+        Arg::Ptr(c, Dim::ZERO),
+        Arg::Int(n.clone()),
+        Arg::Int(m),
+        Arg::Int(n.clone()),
+        Arg::Null,
+        Arg::Int(Dim::ZERO),
+        Arg::Ptr(a, Dim::ZERO),
+        Arg::Int(k.clone()),
+        Arg::Int(Dim::ONE),
+        Arg::Int(k.clone()),
+        Arg::Ptr(b, Dim::ZERO),
+    ];
+    match contract {
+        "f32_gemm" => args.push(Arg::Int(k * Dim::int(16))),
+        _ => args.extend([Arg::Int(Dim::ONE), Arg::Int(k)]),
+    }
+    args.extend([
+        Arg::Int(Dim::int(31)),
+        Arg::Ptr(bias, Dim::ZERO),
+        Arg::Ptr(bias, Dim::ZERO),
+        Arg::Ptr(c, Dim::ZERO),
+        Arg::Int(n),
+        Arg::F32(0.0),
+        Arg::F32(6.0),
+        Arg::Null,
+    ]);
+    kb.call(contract, version, args);
+    kb.finish(Dim::ONE)
+}
+
+#[test]
+fn products_have_code() {
+    let fixed = || [50, 70, 33].map(Dim::int);
+    let open = || ["m", "n", "k"].map(Dim::named);
+    let mut kernels = Vec::new();
+    for contract in [("f32_gemm", 2), ("f32_gemm_strided", 1)] {
+        kernels.extend([product(contract, fixed()), product(contract, open())]);
+    }
+    let text = text_of(&kernels);
+    assert_eq!(text.matches("fma.rn.f32").count(), kernels.len() * 16 * 16);
+}
+
+#[test]
+fn what_has_no_code_is_refused_by_name() {
+    let mut kb = KernelBuilder::new("unknown");
+    let y = kb.param(DType::F32, Dim::ONE, Access::Write);
+    kb.call("f32_riddle", 7, vec![Arg::Ptr(y, Dim::ZERO)]);
+    let error = compile(&[kb.finish(Dim::ONE)], Sm::Sm75).expect_err("no such microkernel").to_string();
+    assert_eq!(
+        error,
+        "kernel \"unknown\": microkernel f32_riddle version 7 is not supported by this backend"
+    );
+    let mut kb = KernelBuilder::new("bits");
+    let (x, y) =
+        (kb.param(DType::F32, Dim::ONE, Access::Read), kb.param(DType::U32, Dim::ONE, Access::Write));
+    let v = kb.load(x, Dim::ZERO);
+    let bits = kb.def(DType::U32, Expr::Bitcast(v));
+    kb.store(y, Dim::ZERO, bits);
+    text_of(&[kb.finish(Dim::ONE)]);
+}

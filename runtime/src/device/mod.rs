@@ -1,0 +1,146 @@
+//! Devices that run kernels beside the CPU: memory of their own, code by text.
+//!
+//! The runtime knows a device by this trait alone. CUDA devices are behind the feature `cuda`; tests put
+//! an interpreter in their place. Addresses are numbers that mean something to the device only.
+
+#[cfg(feature = "cuda")]
+mod cuda;
+
+#[cfg(feature = "cuda")]
+pub use cuda::CudaDevice;
+
+use std::sync::Arc;
+
+/// What a device refused or failed at.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// There is no such device, or nothing to reach it by.
+    #[error("no device \"{name}\": {why}")]
+    Missing {
+        /// The device that was asked for.
+        name: String,
+        /// What is missing.
+        why: String,
+    },
+    /// None of an artifact's texts is for this device.
+    #[error("the artifact has no code for {device} of compute capability {major}.{minor}")]
+    Capability {
+        /// Its name.
+        device: String,
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
+    /// Its memory is full.
+    #[error("the device has no memory for {asked} bytes, {free} are free")]
+    Memory {
+        /// Bytes that were asked for.
+        asked: usize,
+        /// Bytes that were free.
+        free: usize,
+    },
+    /// Anything else, in the driver's words.
+    #[error("the device cannot {action}: {why}")]
+    Failed {
+        /// What was tried.
+        action: &'static str,
+        /// What the driver said.
+        why: String,
+    },
+}
+
+/// One launch.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceLaunch<'a> {
+    /// What [`Device::load`] gave.
+    pub module: u64,
+    /// Number of the entry in the list that was given to [`Device::load`].
+    pub entry: usize,
+    /// Blocks.
+    pub blocks: u32,
+    /// Threads of a block.
+    pub threads: u32,
+    /// Words of the parameters.
+    pub params: &'a [u64],
+}
+
+/// A device. Operations on it happen in the order of the calls.
+pub trait Device: Send + Sync {
+    /// Its name, for messages.
+    fn name(&self) -> String;
+    /// Its compute capability, as major and minor number.
+    fn capability(&self) -> (u32, u32);
+    /// Blocks that it runs side by side, roughly: no more get a workspace.
+    fn parallel_blocks(&self) -> u32;
+    /// Compiles a text and finds its entries.
+    fn load(&self, text: &str, entries: &[&str]) -> Result<u64, DeviceError>;
+    /// Forgets a module.
+    fn unload(&self, module: u64);
+    /// Memory for so many bytes, aligned to 256.
+    fn alloc(&self, bytes: usize) -> Result<u64, DeviceError>;
+    /// Gives memory back.
+    fn free(&self, address: u64);
+    /// Copies bytes to the device.
+    fn upload(&self, to: u64, from: &[u8]) -> Result<(), DeviceError>;
+    /// Copies bytes from the device when all launches before are done.
+    fn download(&self, from: u64, to: &mut [u8]) -> Result<(), DeviceError>;
+    /// Starts a kernel.
+    fn launch(&self, launch: &DeviceLaunch<'_>) -> Result<(), DeviceError>;
+    /// Waits until all launches are done.
+    fn finish(&self) -> Result<(), DeviceError>;
+}
+
+/// Memory of a device, given back when dropped.
+pub(crate) struct DeviceBlock {
+    device: Arc<dyn Device>,
+    address: u64,
+    len: usize,
+}
+
+impl DeviceBlock {
+    /// Memory for at least one byte.
+    pub(crate) fn new(device: &Arc<dyn Device>, len: usize) -> Result<DeviceBlock, DeviceError> {
+        let address = device.alloc(len.max(1))?;
+        Ok(DeviceBlock { device: Arc::clone(device), address, len })
+    }
+
+    /// Where it starts.
+    pub(crate) fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// Bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Drop for DeviceBlock {
+    fn drop(&mut self) {
+        self.device.free(self.address);
+    }
+}
+
+/// The device of that name: `cuda:0`.
+pub fn open_device(name: &str) -> Result<Arc<dyn Device>, DeviceError> {
+    let missing = |why: &str| DeviceError::Missing { name: name.to_owned(), why: why.to_owned() };
+    let number = match name.split_once(':') {
+        None if name == "cuda" => Some(0),
+        Some(("cuda", n)) => n.parse::<u16>().ok(),
+        _ => None,
+    };
+    let number = number.ok_or_else(|| missing("devices are named cuda:0, cuda:1 and so on"))?;
+    open_cuda(name, number)
+}
+
+#[cfg(feature = "cuda")]
+fn open_cuda(name: &str, number: u16) -> Result<Arc<dyn Device>, DeviceError> {
+    Ok(Arc::new(CudaDevice::open(name, number)?))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn open_cuda(name: &str, _: u16) -> Result<Arc<dyn Device>, DeviceError> {
+    let why = "this program was built without the feature \"cuda\"".to_owned();
+    Err(DeviceError::Missing { name: name.to_owned(), why })
+}

@@ -1,0 +1,301 @@
+//! Code for devices, run by an interpreter of PTX that reports what a device would not: races, memory
+//! never written, accesses out of bounds.
+
+use crate::compare::error;
+use crate::models::{folder, import_file, verify_with};
+use crate::program::root;
+use nnc::Options;
+use nnc_ir::{Builder, DType, Dim, Graph, Interpreter, ScalarOp, Tensor, Type, Value};
+use nnc_ptx::{Memory, Module};
+use nnc_runtime::device::{Device, DeviceError, DeviceLaunch};
+use nnc_runtime::{Artifact, LoadOptions, Session};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// The interpreter as a device.
+#[derive(Default)]
+struct Interpreted {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    memory: Memory,
+    modules: Vec<(Module, Vec<String>)>,
+}
+
+impl Interpreted {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no test panics while it holds the lock")
+    }
+}
+
+fn failed(action: &'static str, why: impl ToString) -> DeviceError {
+    DeviceError::Failed { action, why: why.to_string() }
+}
+
+impl Device for Interpreted {
+    fn name(&self) -> String {
+        "interpreter".into()
+    }
+
+    fn capability(&self) -> (u32, u32) {
+        (7, 5)
+    }
+
+    fn parallel_blocks(&self) -> u32 {
+        3
+    }
+
+    fn load(&self, text: &str, entries: &[&str]) -> Result<u64, DeviceError> {
+        let module = Module::parse(text).map_err(|e| failed("load the code", e))?;
+        let mut state = self.state();
+        state.modules.push((module, entries.iter().map(|e| (*e).to_owned()).collect()));
+        Ok(state.modules.len() as u64 - 1)
+    }
+
+    fn unload(&self, _: u64) {}
+
+    fn alloc(&self, bytes: usize) -> Result<u64, DeviceError> {
+        Ok(self.state().memory.alloc(bytes))
+    }
+
+    fn free(&self, _: u64) {}
+
+    fn upload(&self, to: u64, from: &[u8]) -> Result<(), DeviceError> {
+        self.state().memory.write(to, from).map_err(|e| failed("copy to its memory", format!("{e:?}")))
+    }
+
+    fn download(&self, from: u64, to: &mut [u8]) -> Result<(), DeviceError> {
+        let state = self.state();
+        let bytes = state.memory.read(from, to.len());
+        to.copy_from_slice(bytes.map_err(|e| failed("copy from its memory", format!("{e:?}")))?);
+        Ok(())
+    }
+
+    fn launch(&self, l: &DeviceLaunch<'_>) -> Result<(), DeviceError> {
+        let State { memory, modules } = &mut *self.state();
+        let (module, entries) = &modules[l.module as usize];
+        let params: Vec<u8> = l.params.iter().flat_map(|w| w.to_le_bytes()).collect();
+        let (grid, block) = ([l.blocks, 1, 1], [l.threads, 1, 1]);
+        let run = module.launch(memory, &entries[l.entry], grid, block, 0, &params);
+        run.map(|_| ()).map_err(|e| failed("run a kernel", format!("{}: {e}", entries[l.entry])))
+    }
+
+    fn finish(&self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+}
+
+/// Options that make code for the interpreter.
+pub(crate) fn for_device() -> Options {
+    Options { target: "cuda:sm_75".into(), ..Options::default() }
+}
+
+/// A session on an artifact with code for devices.
+pub(crate) fn session(path: &Path) -> Session {
+    let device: Arc<dyn Device> = Arc::new(Interpreted::default());
+    let load = LoadOptions { device: Some(&device), ..LoadOptions::default() };
+    Session::new(Arc::new(Artifact::open_with(path, &load).unwrap_or_else(|e| panic!("{e}"))))
+}
+
+/// Runs a graph's code for devices twice, the second time in the memory that the first one left.
+pub(crate) fn on_device(graph: &Graph, inputs: &[Value]) -> Vec<Value> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("model.nnc");
+    nnc::compile(graph, &for_device(), &path).unwrap_or_else(|e| panic!("{e}"));
+    let mut session = session(&path);
+    let names: Vec<String> = session.inputs().into_iter().map(|p| p.name).collect();
+    let named: Vec<(&str, Value)> = names.iter().map(String::as_str).zip(inputs.iter().cloned()).collect();
+    let first = session.run(&named).unwrap_or_else(|e| panic!("{e}"));
+    let second = session.run(&named).unwrap_or_else(|e| panic!("{e}"));
+    for (a, b) in first.iter().zip(&second) {
+        assert_eq!(error(a, b), 0.0, "two runs differ");
+    }
+    first
+}
+
+/// The largest relative error of a graph's code for devices.
+pub(crate) fn device_against_interpreter(graph: &Graph, inputs: &[Value]) -> f64 {
+    let expected = Interpreter::new(graph).run(inputs).expect("the interpreter runs the graph");
+    let found = on_device(graph, inputs);
+    expected.iter().zip(&found).map(|(e, f)| error(e, f)).fold(0.0, f64::max)
+}
+
+/// Numbers of every size and kind.
+fn numbers(dtype: DType) -> Vec<f64> {
+    let mut x = vec![0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
+    let far = if dtype == DType::F32 { 120 } else { 1000 };
+    x.extend((-far..=far).step_by(7).flat_map(|e| [1.3, -1.7].map(|m| m * 2f64.powi(e))));
+    x.extend((-400..=400).map(|i| f64::from(i) * 0.0537));
+    x.extend((-60..=60).map(|i| f64::from(i) * 1.93));
+    x
+}
+
+fn tensor(dtype: DType, x: &[f64]) -> Tensor {
+    let single: Vec<f32> = x.iter().map(|v| *v as f32).collect();
+    let made = match dtype {
+        DType::F32 => Tensor::from_slice(&[x.len()], &single),
+        _ => Tensor::from_slice(&[x.len()], x),
+    };
+    made.expect("sizes agree")
+}
+
+/// A graph that applies a function to its inputs.
+fn function(op: ScalarOp, dtype: DType, n: usize) -> Graph {
+    let mut g = Graph::new(op.name());
+    let body = g.body();
+    let names = ["x", "y"];
+    let inputs: Vec<_> = names[..op.n_operands()]
+        .iter()
+        .map(|name| g.add_param(body, Type::tensor(dtype, vec![Dim::len(n)]), Some((*name).into())))
+        .collect();
+    let mut b = Builder::new(&mut g);
+    let y = match inputs.as_slice() {
+        [x] => b.unary(op, *x),
+        [x, y] => b.binary(op, *x, *y),
+        _ => unreachable!("functions have one or two operands"),
+    };
+    let y = y.expect("the graph is well formed");
+    g.block_mut(body).results = vec![y];
+    g.output_names = vec!["z".into()];
+    g
+}
+
+/// Units in the last place of a type between what was expected and what was found.
+fn distance(dtype: DType, expected: f64, found: f64) -> f64 {
+    let (least, digits) = if dtype == DType::F32 { (-126, 23) } else { (-1022, 52) };
+    let most = if dtype == DType::F32 { f64::from(f32::MAX) } else { f64::MAX };
+    match (expected.is_nan(), found.is_nan()) {
+        (true, true) => return 0.0,
+        (false, false) => {}
+        _ => return f64::INFINITY,
+    }
+    let rounded = if dtype == DType::F32 { f64::from(expected as f32) } else { expected };
+    if rounded == found {
+        return 0.0;
+    }
+    let exponent = expected.abs().min(most).log2().floor().max(f64::from(least)) as i32;
+    (expected.clamp(-most, most) - found.clamp(-most, most)).abs() / f64::from(exponent - digits).exp2()
+}
+
+/// The bound on a function's error, in units in the last place.
+fn bound(op: ScalarOp, dtype: DType) -> f64 {
+    match (op, dtype) {
+        (ScalarOp::Pow, DType::F64) => 1024.0,
+        // Few digits of e^x are left where it is subnormal.
+        (ScalarOp::Silu | ScalarOp::Mish, DType::F32) => 64.0,
+        // The interpreter's own formulas cancel here.
+        (ScalarOp::Gelu | ScalarOp::GeluTanh | ScalarOp::Softplus | ScalarOp::Erf, DType::F64) => {
+            f64::INFINITY
+        }
+        (ScalarOp::Gelu | ScalarOp::GeluTanh, _) => f64::INFINITY,
+        _ => 6.0,
+    }
+}
+
+fn functions_keep_their_bounds(dtype: DType) {
+    let mut broken = Vec::new();
+    for op in ScalarOp::ALL.iter().copied().filter(|op| op.on_floats().is_some() && !op.is_predicate()) {
+        let meaning = op.on_floats().expect("filtered");
+        let mut x = numbers(dtype);
+        let mut y = x.clone();
+        if op.n_operands() == 2 {
+            let turned = |k: usize| (0..x.len()).map(|i| x[(i * 7 + k * 31) % x.len()]).collect::<Vec<_>>();
+            (x, y) = ([x.clone(), x.clone(), x.clone()].concat(), [turned(0), turned(1), turned(2)].concat());
+        }
+        let (tx, ty) = (tensor(dtype, &x), tensor(dtype, &y));
+        let (x, y) = (tx.to_f64s(), ty.to_f64s());
+        let inputs = if op.n_operands() == 1 { vec![Value::Tensor(tx)] } else { vec![tx.into(), ty.into()] };
+        let found = on_device(&function(op, dtype, x.len()), &inputs);
+        let found = found[0].tensor().expect("a tensor").to_f64s();
+        // Beyond these the angle itself has lost its digits.
+        let far = matches!(op, ScalarOp::Sin | ScalarOp::Cos | ScalarOp::Tan);
+        let worst = (0..x.len())
+            .filter(|i| !far || x[*i].abs() < 1e9)
+            // The formulas multiply -inf by 0 there.
+            .filter(|i| !matches!(op, ScalarOp::Silu | ScalarOp::Mish) || x[*i] != f64::NEG_INFINITY)
+            .map(|i| (distance(dtype, meaning(x[i], y[i]), found[i]), i))
+            .fold((0.0, 0), |a, b| if b.0 > a.0 { b } else { a });
+        if worst.0 > bound(op, dtype) {
+            let i = worst.1;
+            let expected = meaning(x[i], y[i]);
+            let units = worst.0;
+            broken.push(format!(
+                "{} of {:e}, {:e}: {units:.1} units, {expected:e} but {:e}",
+                op.name(),
+                x[i],
+                y[i],
+                found[i]
+            ));
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn trained_models_agree_with_their_expected_outputs() {
+    for name in ["digits", "voice", "keywords"] {
+        let error = verify_with(&root().join("examples").join(name), &for_device(), session);
+        assert!(error <= 1e-4, "{name}: relative L2 error {error:.2e}");
+    }
+    for name in ["g1-walk-policy", "mnist-cnn-cntk", "mnist-cnn-pytorch", "sentence-lstm", "tree-xgboost"] {
+        let Some(folder) = folder(&format!("trained/{name}")) else { return };
+        let error = verify_with(&folder, &for_device(), session);
+        assert!(error <= 1e-4, "{name}: relative L2 error {error:.2e}");
+    }
+}
+
+/// What became of one of the standard's cases.
+fn case(folder: &Path) -> Result<(), String> {
+    let run = || {
+        let graph = import_file(&folder.join("model.onnx"));
+        let params = &graph.block(graph.body()).params;
+        if params.iter().any(|v| graph.ty(*v).as_tensor().is_none()) {
+            return Err("container: its inputs are no tensors".to_owned());
+        }
+        // Results of 16 bits are rounded to 8 or 11 digits.
+        let narrow = |v: &nnc_ir::ValueId| graph.ty(*v).as_tensor().is_some_and(|t| t.dtype.size() < 4);
+        let most = if graph.block(graph.body()).results.iter().any(narrow) { 2e-2 } else { 1e-3 };
+        match verify_with(folder, &for_device(), session) {
+            error if error <= most => Ok(()),
+            error => Err(format!("wrong: relative L2 error {error:.2e}")),
+        }
+    };
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        Err(text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("panic").to_owned())
+    })
+}
+
+/// All cases below a folder: `NNC_CASES` names the standard's cases, as `.ci/run conformance` makes them.
+#[test]
+fn standard_cases() {
+    let Some(root) = std::env::var_os("NNC_CASES") else { return eprintln!("skipped: NNC_CASES is not set") };
+    let mut todo = vec![std::path::PathBuf::from(root)];
+    let (mut passed, mut failed) = (0, Vec::new());
+    while let Some(folder) = todo.pop() {
+        if folder.join("model.onnx").is_file() {
+            match case(&folder) {
+                Ok(()) => passed += 1,
+                Err(why) => failed.push(format!("{}: {why}", folder.display())),
+            }
+            continue;
+        }
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        todo.extend(entries.flatten().map(|e| e.path()).filter(|p| p.is_dir()));
+    }
+    failed.sort();
+    eprintln!("{}\n{passed} cases pass on the interpreter, {} do not", failed.join("\n"), failed.len());
+    assert!(passed >= 1000, "{passed} cases pass");
+}
+
+#[test]
+fn functions_of_f32_keep_their_bounds() {
+    functions_keep_their_bounds(DType::F32);
+}
+
+#[test]
+fn functions_of_f64_keep_their_bounds() {
+    functions_keep_their_bounds(DType::F64);
+}
