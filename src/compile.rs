@@ -5,7 +5,7 @@ use nnc_codegen::artifact::{self, WriteError};
 use nnc_codegen::cpu::CodegenError;
 use nnc_ir::{Graph, OpError};
 use nnc_passes::{LowerError, Report, Schedule, Target};
-use nnc_runtime::ArtifactInfo;
+use nnc_runtime::{ArtifactInfo, Isa};
 use std::path::Path;
 
 /// What to compile for.
@@ -37,6 +37,16 @@ impl Options {
             _ => Schedule::CPU,
         };
         Target { channels_last: self.optimize, optimize: self.optimize, schedule }
+    }
+}
+
+/// The target whose code runs on a machine that has an instruction set of this architecture at most.
+pub fn target_for(isa: Isa) -> &'static str {
+    match isa {
+        Isa::Portable if cfg!(target_arch = "x86_64") => "x86-64-v2",
+        Isa::Avx2 => "x86-64-v3",
+        Isa::Avx512 | Isa::Avx512Vnni => "x86-64-v4",
+        Isa::Portable | Isa::Neon | Isa::NeonDot => "native",
     }
 }
 

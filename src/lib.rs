@@ -8,7 +8,7 @@ mod compile;
 mod map;
 pub mod model;
 
-pub use compile::{CompileError, Compiled, Options, compile, emit, optimize};
+pub use compile::{CompileError, Compiled, Options, compile, emit, optimize, target_for};
 pub use nnc_frontend as frontend;
 pub use nnc_ir as ir;
 pub use nnc_passes as passes;

@@ -136,13 +136,3 @@ pub(crate) fn thread_count(threads: Option<usize>) -> Result<usize, Failure> {
         None => from_environment(),
     }
 }
-
-/// The compilation target that goes with a forced instruction set.
-pub(crate) fn target_for(isa: Isa) -> &'static str {
-    match isa {
-        Isa::Portable if cfg!(target_arch = "x86_64") => "x86-64-v2",
-        Isa::Avx2 => "x86-64-v3",
-        Isa::Avx512 | Isa::Avx512Vnni => "x86-64-v4",
-        Isa::Portable | Isa::Neon | Isa::NeonDot => "native",
-    }
-}

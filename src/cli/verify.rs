@@ -2,7 +2,7 @@
 
 use super::case::{DataSet, data_folders, model_of, read_data, stated_tolerance};
 use super::config::Config;
-use super::engine::{self, EngineError, executor, target_for};
+use super::engine::{self, EngineError, executor};
 use super::failure::Failure;
 use super::guard;
 use super::inputs::random_inputs;
@@ -202,7 +202,7 @@ fn verify(
 ) -> Result<Verdict, Stop> {
     let mut config = Config::new(&args.compile, &[])?;
     if let Some(isa) = isa {
-        config.compile.target = target_for(isa).into();
+        config.compile.target = nnc::target_for(isa).into();
     }
     let graph = nnc::model::import(&model_of(case), &config.import).map_err(refused)?;
     let tolerance = tolerance(case, args, &graph)?;

@@ -1,8 +1,8 @@
 //! Narrow floats as integer arithmetic: decoding to f32 and encoding with ties to even, on scalars
 //! and on vectors of four.
 //!
-//! The results are those of `nnc_tensor::formats` with saturation on for formats without infinities. Cranelift's own f16 type is
-//! never used: its backends have no code for it.
+//! The results are those of `nnc_tensor::formats`, with saturation on for formats without infinities.
+//! Cranelift's own f16 type is never used: its backends have no code for it.
 
 use super::emitter::{Emitter, Result};
 use cranelift_codegen::ir::condcodes::IntCC;

@@ -35,7 +35,7 @@ fn format(dtype: DType) -> Option<Format> {
         DType::BF16 => (16, 7, 127, 0x7f7f, Special::Ieee, false),
         DType::F8E4M3FN => (8, 3, 7, 0x7e, Special::OnesNan, true),
         DType::F8E4M3FNUZ => (8, 3, 8, 0x7f, Special::MinusZeroNan, true),
-        DType::F8E5M2 => (8, 2, 15, 0x7b, Special::Ieee, true),
+        DType::F8E5M2 => (8, 2, 15, 0x7b, Special::Ieee, false),
         DType::F8E5M2FNUZ => (8, 2, 16, 0x7f, Special::MinusZeroNan, true),
         DType::F4E2M1 => (4, 1, 1, 0x7, Special::Finite, true),
         _ => return None,

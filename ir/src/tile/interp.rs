@@ -359,7 +359,8 @@ fn encoded(dtype: DType, value: Num) -> u64 {
     match dtype {
         DType::F32 => u64::from((value.float() as f32).to_bits()),
         DType::F64 => value.float().to_bits(),
-        d if d.is_float() => u64::from(formats::encode(d, value.float(), true).unwrap_or(0)),
+        // Numbers out of range become infinity where the format has one.
+        d if d.is_float() => u64::from(formats::encode(d, value.float(), d != DType::F8E5M2).unwrap_or(0)),
         _ => value.int() as u64,
     }
 }

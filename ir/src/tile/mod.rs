@@ -185,7 +185,8 @@ pub enum Stmt {
         /// Value.
         expr: Expr,
     },
-    /// Stores an element, narrowed to the buffer's type (integers wrap, floats round to nearest even).
+    /// Stores an element, narrowed to the buffer's type (integers wrap, floats round to
+    /// nearest even; out of range they become infinity or, where the type has none, its largest number).
     Store {
         /// Where.
         mem: Mem,

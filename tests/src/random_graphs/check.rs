@@ -44,7 +44,8 @@ impl Case {
         let expected =
             Interpreter::new(&self.graph).run(&self.inputs).map_err(|e| format!("interpreter: {e}"))?;
         let path = place.folder.join("model.nnc");
-        let options = Options { optimize: how.optimize, ..Options::default() };
+        let target = how.isa.map_or("native", nnc::target_for).to_owned();
+        let options = Options { target, optimize: how.optimize, ..Options::default() };
         nnc::compile(&self.graph, &options, &path).map_err(|e| format!("compiler: {e}"))?;
         let load = LoadOptions { isa: how.isa, ..LoadOptions::default() };
         let artifact = Artifact::open_with(&path, &load).map_err(|e| format!("loader: {e}"))?;
