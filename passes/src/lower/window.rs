@@ -322,10 +322,12 @@ fn accumulator(dtype: DType) -> DType {
     }
 }
 
-fn multiply_add(e: &mut Emitter, acc: Local, a: Local, b: Local) -> Local {
+/// `acc + a·b` in the type of the sum. In f64 it is rounded twice: not every CPU has an instruction that
+/// rounds once, and there is no wider type to do without.
+pub(crate) fn multiply_add(e: &mut Emitter, acc: Local, a: Local, b: Local) -> Local {
     let to = e.kb.dtype(acc);
     let (a, b) = (e.kb.cast(a, to), e.kb.cast(b, to));
-    if to.is_float() {
+    if to.is_float() && to != DType::F64 {
         return e.kb.def(to, Expr::Fma(a, b, acc));
     }
     let p = e.kb.op(ScalarOp::Mul, &[a, b]);

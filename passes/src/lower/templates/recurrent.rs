@@ -6,6 +6,7 @@ use super::{FMA_PER_NS, PANEL};
 use crate::lower::emit::Constant;
 use crate::lower::emit::Emitter;
 use crate::lower::kernel::{Lowered, finished};
+use crate::lower::window;
 use crate::pass::Schedule;
 use nnc_ir::plan::{Packing, PanelAxis};
 use nnc_ir::tile::{Access, Arg, Expr, Local, Mem, Turns};
@@ -235,7 +236,7 @@ fn plain_product(
     let x = e.kb.load(a.0, a.1 + r.clone() * a.2.clone() + sum.index());
     let column = Dim::int(g) * cell.hidden.clone() + j.clone();
     let y = e.value(w, &[cell.dir.clone(), column, sum.index()]);
-    let next = e.kb.def(cell.dtype, Expr::Fma(x, y, sum.carried()[0]));
+    let next = window::multiply_add(e, sum.carried()[0], x, y);
     let total = e.end(sum, &[next], &[]).0[0];
     e.kb.store(out.0, out.1 + r * cell.hidden.clone() + j, total);
     e.end(lanes, &[], &[]);
