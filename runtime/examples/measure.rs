@@ -207,15 +207,29 @@ fn borrowed(
     facts.push(("runs", args.runs.to_string()));
     facts.push(("allocations", count.to_string()));
     facts.push(("run_ms", ms(time / u32::try_from(args.runs.max(1))?)));
-    let begin = cpu_time();
-    std::thread::sleep(Duration::from_secs(1));
-    facts.push(("idle_cpu_us", (cpu_time() - begin).as_micros().to_string()));
+    facts.push(("idle_cpu_us", idle(|| run(&mut session, views, &mut outputs))?.as_micros().to_string()));
     let before = status("VmRSS");
     let mut more: Vec<Session> =
         (0..7).map(|_| Session::with_options(Arc::clone(&artifact), &threads(1))).collect();
     more.iter_mut().try_for_each(|s| run(s, views, &mut outputs))?;
     facts.push(("seven_more_sessions", status("VmRSS").saturating_sub(before).to_string()));
     Ok(())
+}
+
+/// Processor time of the second after a run: the least of up to three, since what a host does to a virtual
+/// machine counts as the machine's.
+fn idle(mut run: impl FnMut() -> Result<(), RunError>) -> Result<Duration, RunError> {
+    let mut least = Duration::MAX;
+    for _ in 0..3 {
+        run()?;
+        let begin = cpu_time();
+        std::thread::sleep(Duration::from_secs(1));
+        least = least.min(cpu_time() - begin);
+        if least < Duration::from_millis(1) {
+            break;
+        }
+    }
+    Ok(least)
 }
 
 fn run(session: &mut Session, inputs: &[TensorView<'_>], outputs: &mut [Vec<u8>]) -> Result<(), RunError> {
