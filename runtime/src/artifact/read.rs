@@ -6,7 +6,7 @@ use super::error::ArtifactError;
 use super::format::{ArtifactInfo, DeviceCode, DeviceEntry, SectionKind, host_abi};
 use super::header::Header;
 use super::map::{Code, Image};
-use crate::device::{Device, open_device};
+use crate::device::{Device, DeviceError, open_device};
 use crate::exec::{DeviceProgram, PlanFault, Program, Routine, RoutineFn, Surroundings, check};
 use crate::os::{best_target, host_architecture, missing_features};
 use nnc_kernels::{Isa, Kernel, KernelFn, lookup_on};
@@ -100,7 +100,8 @@ impl Artifact {
 
     /// The code on a device, where that is what the artifact was compiled for.
     pub(crate) fn device(&self) -> Option<&DeviceProgram> {
-        self.device.as_ref()
+        // Without the feature there is none, and no code for it in the program.
+        self.device.as_ref().filter(|_| cfg!(feature = "device"))
     }
 
     pub(crate) fn table(&self) -> &[KernelFn] {
@@ -191,12 +192,16 @@ fn load_device(
     info: &ArtifactInfo,
     options: &LoadOptions<'_>,
 ) -> Result<DeviceProgram, ArtifactError> {
+    let refused = |source| ArtifactError::Device { target: info.target.clone(), source };
+    if !cfg!(feature = "device") {
+        let why = "this program was built without the feature \"device\"".to_owned();
+        return Err(refused(DeviceError::Missing { name: "cuda:0".to_owned(), why }));
+    }
     let code: DeviceCode = decode(section).ok_or(ArtifactError::Decode("device code"))?;
     let is_known = |e: &DeviceEntry| e.workspace.index() < plan.dims.len() && e.threads > 0;
     if code.entries.len() != plan.kernels.len() || !code.entries.iter().all(is_known) {
         return Err(ArtifactError::Plan("kernels and their code for devices do not match".to_owned()));
     }
-    let refused = |source| ArtifactError::Device { target: info.target.clone(), source };
     let device = match options.device {
         Some(device) => Arc::clone(device),
         None => open_device("cuda:0").map_err(refused)?,
