@@ -51,7 +51,7 @@ impl Schedule {
         chunk: 4096,
         block: None,
         packs: true,
-        runs: Some((256, 64)),
+        runs: Some((512, 64)),
         row_kernels: true,
         depthwise_kernel: true,
     };
