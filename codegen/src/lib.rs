@@ -8,6 +8,7 @@ pub mod artifact;
 pub mod cpu;
 pub mod gpu;
 mod machine;
+mod narrow;
 pub mod pack;
 
 pub use machine::Machine;

@@ -5,51 +5,11 @@
 //! Cranelift's own f16 type is never used: its backends have no code for it.
 
 use super::emitter::{Emitter, Result};
+use crate::narrow::{Format, Special, exp2, format};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{F32, F32X4, I32, I32X4};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
 use nnc_ir::DType;
-
-/// Which codes are not finite numbers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Special {
-    Ieee,
-    OnesNan,
-    MinusZeroNan,
-    Finite,
-}
-
-/// A sign bit, an exponent and a significand.
-#[derive(Clone, Copy)]
-struct Format {
-    width: i64,
-    mantissa: i64,
-    bias: i64,
-    /// The code of the largest finite number.
-    max: i64,
-    special: Special,
-    /// Numbers out of range become the largest finite one, else infinity.
-    saturate: bool,
-}
-
-fn format(dtype: DType) -> Option<Format> {
-    let (width, mantissa, bias, max, special, saturate) = match dtype {
-        DType::F16 => (16, 10, 15, 0x7bff, Special::Ieee, false),
-        DType::BF16 => (16, 7, 127, 0x7f7f, Special::Ieee, false),
-        DType::F8E4M3FN => (8, 3, 7, 0x7e, Special::OnesNan, true),
-        DType::F8E4M3FNUZ => (8, 3, 8, 0x7f, Special::MinusZeroNan, true),
-        DType::F8E5M2 => (8, 2, 15, 0x7b, Special::Ieee, false),
-        DType::F8E5M2FNUZ => (8, 2, 16, 0x7f, Special::MinusZeroNan, true),
-        DType::F4E2M1 => (4, 1, 1, 0x7, Special::Finite, true),
-        _ => return None,
-    };
-    Some(Format { width, mantissa, bias, max, special, saturate })
-}
-
-/// `2^e` for exponents of normal numbers.
-fn exp2(e: i64) -> f64 {
-    2f64.powi(e as i32)
-}
 
 fn float_type(int: Type) -> Type {
     if int == I32X4 { F32X4 } else { F32 }

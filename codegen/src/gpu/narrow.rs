@@ -1,52 +1,13 @@
 //! Narrow floats as integer arithmetic: decoding to f32 and encoding with ties to even.
 //!
-//! The results are those of `nnc_tensor::formats` with saturation on. The code is the same for every
+//! The results are those of `nnc_tensor::formats` with saturation on for formats without
+//! infinities. The code is the same for every
 //! device: instructions for these formats came one by one.
 
 use super::kernel::{Emitter, Result};
 use super::ptx::{Kind, Reg, Text};
+use crate::narrow::{Format, Special, exp2, format};
 use nnc_ir::DType;
-
-/// Which codes are not finite numbers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Special {
-    Ieee,
-    OnesNan,
-    MinusZeroNan,
-    Finite,
-}
-
-/// A sign bit, an exponent and a significand.
-#[derive(Clone, Copy)]
-struct Format {
-    width: i64,
-    mantissa: i64,
-    bias: i64,
-    /// The code of the largest finite number.
-    max: i64,
-    special: Special,
-    /// Numbers out of range become the largest finite one, else infinity.
-    saturate: bool,
-}
-
-fn format(dtype: DType) -> Option<Format> {
-    let (width, mantissa, bias, max, special, saturate) = match dtype {
-        DType::F16 => (16, 10, 15, 0x7bff, Special::Ieee, false),
-        DType::BF16 => (16, 7, 127, 0x7f7f, Special::Ieee, false),
-        DType::F8E4M3FN => (8, 3, 7, 0x7e, Special::OnesNan, true),
-        DType::F8E4M3FNUZ => (8, 3, 8, 0x7f, Special::MinusZeroNan, true),
-        DType::F8E5M2 => (8, 2, 15, 0x7b, Special::Ieee, false),
-        DType::F8E5M2FNUZ => (8, 2, 16, 0x7f, Special::MinusZeroNan, true),
-        DType::F4E2M1 => (4, 1, 1, 0x7, Special::Finite, true),
-        _ => return None,
-    };
-    Some(Format { width, mantissa, bias, max, special, saturate })
-}
-
-/// `2^e` for exponents of normal numbers.
-fn exp2(e: i64) -> f64 {
-    2f64.powi(e as i32)
-}
 
 impl Text {
     fn word(&mut self, name: &str, a: Reg, b: i64) -> Reg {
