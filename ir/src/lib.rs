@@ -7,6 +7,7 @@
 pub mod analysis;
 mod attr;
 mod build;
+mod exact;
 mod graph;
 pub mod interp;
 pub mod ops;
@@ -20,6 +21,7 @@ pub mod verify;
 
 pub use attr::{Attr, AttrKind, AttrSpec, Attrs};
 pub use build::{Builder, LoopBody, Turn};
+pub use exact::{in_f64, value_as};
 pub use graph::{Block, BlockId, Def, Graph, Node, NodeId, ValueData, ValueId};
 pub use interp::{InterpError, Interpreter, eval_node_constant};
 pub use nnc_tensor::{DType, Dim, Kind, Sym, Tensor, Value};

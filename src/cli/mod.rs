@@ -17,6 +17,7 @@ mod options;
 mod out;
 mod peers;
 mod picture;
+mod reference;
 mod run;
 mod show;
 mod sound;

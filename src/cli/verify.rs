@@ -9,12 +9,13 @@ use super::inputs::random_inputs;
 use super::layers::first_deviation;
 use super::options::CompileOptions;
 use super::out::say;
+use super::reference::{self, Engine, Model};
 use clap::Args;
 use nnc::CompileError;
 use nnc::model::ModelError;
-use nnc_ir::{DType, Graph, Interpreter};
+use nnc_ir::{DType, Graph};
 use nnc_runtime::{Executor, Isa, Session, Value};
-use nnc_tensor::compare::{Difference, Tolerance, compare};
+use nnc_tensor::compare::{Difference, Tolerance};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,9 +33,9 @@ pub(crate) struct VerifyArgs {
     /// Print one JSON object a line for each case.
     #[arg(long)]
     json: bool,
-    /// Compare with this engine instead of the files: interpreter.
-    #[arg(long, value_name = "ENGINE", value_parser = ["interpreter"])]
-    reference: Option<String>,
+    /// Compare with this engine instead of the case's expected outputs.
+    #[arg(long, value_name = "ENGINE")]
+    reference: Option<Engine>,
     /// Relative tolerance, in place of the case's.
     #[arg(long)]
     rtol: Option<f64>,
@@ -88,6 +89,8 @@ struct Verdict {
     status: Status,
     message: String,
     difference: Difference,
+    /// How far the case's expected outputs are from the result in double precision, where that was asked for.
+    expected: Option<f64>,
     kernels: usize,
     routines: Vec<String>,
     /// The first node that deviates, where that was asked for.
@@ -110,7 +113,7 @@ impl From<Failure> for Stop {
 impl From<Stop> for Verdict {
     fn from(Stop { status, message }: Stop) -> Verdict {
         let difference = Difference::default();
-        Verdict { status, message, difference, kernels: 0, routines: Vec::new(), layer: None }
+        Verdict { status, message, difference, expected: None, kernels: 0, routines: Vec::new(), layer: None }
     }
 }
 
@@ -167,8 +170,9 @@ fn print(case: &Path, isa: Isa, v: &Verdict, args: &VerifyArgs) {
             "routines": v.routines,
             "isa": isa.name(),
         });
-        if let Some(line) = line.as_object_mut().filter(|_| layers) {
-            line.insert("layer".into(), json!(v.layer));
+        if let Some(line) = line.as_object_mut() {
+            line.extend(layers.then(|| ("layer".into(), json!(v.layer))));
+            line.extend(v.expected.map(|d| ("expected_rel_l2".into(), number(d))));
         }
         say!("{line}");
         return;
@@ -184,6 +188,10 @@ fn print(case: &Path, isa: Isa, v: &Verdict, args: &VerifyArgs) {
             );
         }
         _ => say!("{status:<11} {case}  {}", v.message),
+    }
+    if let Some(distance) = v.expected {
+        let found = v.difference.rel_l2;
+        say!("  from the result in f64: {found:.1e}; the expected outputs: {distance:.1e}");
     }
     match &v.layer {
         Some(layer) => say!("  first to deviate: {layer}"),
@@ -208,16 +216,12 @@ fn verify(
     let tolerance = tolerance(case, args, &graph)?;
     let mut session = engine::build(&graph, &config.compile, isa, executor).map_err(not_built)?;
     let sets = data_sets(case, &session, &config)?;
-    let by_interpreter = args.reference.is_some();
     let names: Vec<String> = session.inputs().into_iter().map(|p| p.name).collect();
     let outputs: Vec<String> = session.outputs().into_iter().map(|p| p.name).collect();
-    let mut difference = Difference::default();
+    let model = Model { path: &model_of(case), graph: &graph, inputs: &names, outputs: &outputs };
+    let (mut difference, mut distance) = (Difference::default(), None);
     for set in &sets {
-        let expected = if by_interpreter || set.outputs.is_empty() {
-            interpret(&graph, &set.inputs)?
-        } else {
-            set.outputs.clone()
-        };
+        let expected = reference::outputs(args.reference, &model, set)?;
         let named: Vec<(&str, Value)> =
             names.iter().map(String::as_str).zip(set.inputs.iter().cloned()).collect();
         let found = session.run(&named).map_err(Failure::from)?;
@@ -225,8 +229,10 @@ fn verify(
             let message = format!("expected {} outputs, found {}", expected.len(), found.len());
             return Err(Stop { status: Status::Fail, message });
         }
-        for ((f, e), name) in found.iter().zip(&expected).zip(&outputs) {
-            difference.merge(compare(f, e, tolerance), || format!("output \"{name}\""));
+        for (i, (f, e)) in found.iter().zip(&expected).enumerate() {
+            let (one, stated) = reference::judge(args.reference, (f, e, set.outputs.get(i)), tolerance);
+            distance = stated.into_iter().chain(distance).reduce(f64::max);
+            difference.merge(one, || format!("output \"{}\"", outputs[i]));
         }
     }
     let message = difference.problem.clone().unwrap_or_default();
@@ -236,7 +242,7 @@ fn verify(
         Some(set) => first_deviation(&graph, &set.inputs, &config.compile, isa, executor, tolerance)?,
         None => None,
     };
-    Ok(Verdict { status, message, difference, kernels, routines, layer })
+    Ok(Verdict { status, message, difference, expected: distance, kernels, routines, layer })
 }
 
 fn refused(e: ModelError) -> Stop {
@@ -285,9 +291,4 @@ fn data_sets(case: &Path, session: &Session, config: &Config) -> Result<Vec<Data
         return Ok(vec![DataSet { inputs, outputs: Vec::new() }]);
     }
     folders.iter().map(|f| read_data(f, session)).collect()
-}
-
-fn interpret(graph: &Graph, inputs: &[Value]) -> Result<Vec<Value>, Failure> {
-    let run = Interpreter::new(graph).run(inputs);
-    run.map_err(|e| Failure::user(format!("the interpreter refuses the model: {e}")))
 }

@@ -73,9 +73,6 @@ macro_rules! trained {
 }
 
 trained! {
-    // The expected outputs carry no more digits: they are 2.7e-4 from the network computed in f64, ours
-    // 2.5e-4, ONNX Runtime with its optimizations 5.2e-4.
-    basic_pitch "basic-pitch" 5e-4;
     fastestdet "fastestdet" 1e-4;
     g1_walk_policy "g1-walk-policy" 1e-4;
     gtcrn_stream "gtcrn-stream" 1e-4;
@@ -94,4 +91,27 @@ trained! {
     tree_lightgbm_tensors "tree-lightgbm-tensors" 1e-4;
     tree_xgboost "tree-xgboost" 1e-4;
     ultraface "ultraface-rfb320" 1e-4;
+}
+
+/// Its logarithms of values near zero amplify rounding: the expected outputs, computed in f32 too, are
+/// 2.7e-4 from the network in double precision. Ours have to be as near to that as they are.
+#[test]
+fn basic_pitch() {
+    let Some(folder) = folder("trained/basic-pitch") else { return };
+    let graph = import_file(&folder.join("model.onnx"));
+    let wide = nnc_ir::in_f64(&graph).unwrap_or_else(|e| panic!("{e:?}"));
+    let set = folder.join("test_data_set_0");
+    let (inputs, expected) = (protos(&set, "input"), protos(&set, "output"));
+    let convert = |values: &[Value], graph: &nnc_ir::Graph, ids: &[nnc_ir::ValueId]| -> Vec<Value> {
+        let each = values.iter().zip(ids).map(|(v, id)| nnc_ir::value_as(v, graph.ty(*id)));
+        each.collect::<Result<_, _>>().expect("floats convert")
+    };
+    let exact =
+        nnc_ir::Interpreter::new(&wide).run(&convert(&inputs, &wide, &wide.block(wide.body()).params));
+    let exact = convert(&exact.expect("the network runs"), &graph, &graph.block(graph.body()).results);
+    let found = crate::compare::run_compiled(&graph, &inputs, &Options::default());
+    for ((exact, expected), found) in exact.iter().zip(&expected).zip(&found) {
+        let (theirs, ours) = (error(exact, expected), error(exact, found));
+        assert!(ours <= theirs.max(1e-4), "{ours:.2e} from f64, the expected output {theirs:.2e}");
+    }
 }
