@@ -37,7 +37,8 @@ check    model, supported, problems: [{node, domain, operator, version, reason}]
          activation_bytes, kernels
 verify   a line a case: case, status (pass, fail, unsupported, error), message, max_abs, rel_l2,
          kernels (number of), routines (names), isa; with --layers also layer (the first node that
-         deviates, or null)
+         deviates, or null); with --reference f64 also expected_rel_l2 (how far the case's expected
+         outputs are from the result in double precision)
 ops      a line an operator: domain, operator, versions (at which its meaning changed), doc, supported
 show     a line a step: step, kernel, node, output (type), grid, bytes, estimate;
          --memory: step, kernel, node, alive_bytes; --why: pass, node, blocked (null where applied)
