@@ -1,8 +1,9 @@
 //! Half precision on machines that compute in f32: what lies between the model's borders is f32.
 //!
 //! Every value in f16 or bf16 that arithmetic reads gets a twin in f32, computed from the twins of its
-//! operands: nothing is rounded between two operators, as in a machine with wide accumulators. Casts that
-//! the model itself spells out round, and so do the borders of the graph, of loops and of branches.
+//! operands: nothing is rounded between two operators, as in a machine with wide accumulators. Casts from
+//! wider floats, which the model spells out, round, and so do the borders of the graph, of loops and of
+//! branches. Casts from integers do not: the sums of a quantized product lie beyond what f16 can hold.
 //! Tables that are only indexed keep their type; weights that arithmetic reads are stored in f32, since no
 //! microkernel reads narrower panels.
 
@@ -59,6 +60,13 @@ fn is_narrow(rw: &Rewriter, v: ValueId) -> bool {
 }
 
 fn widen(rw: &mut Rewriter, node: &NodeView, twins: &mut Twins) -> Result<Outcome, OpError> {
+    if is_narrowed_integer(rw, node) {
+        // Not a cast of the twin, which would round twice.
+        let narrow = rw.copy(node)?;
+        let twin = rw.b.cast(node.inputs[0], DType::F32)?;
+        twins.computed.insert(narrow[0], twin);
+        return Ok(Outcome::Kept(narrow));
+    }
     if !node.inputs.iter().any(|v| is_narrow(rw, *v)) || !takes_part(rw, node, twins) {
         return Ok(Outcome::NoMatch);
     }
@@ -90,6 +98,14 @@ fn widen(rw: &mut Rewriter, node: &NodeView, twins: &mut Twins) -> Result<Outcom
         outputs.push(v);
     }
     Ok(Outcome::Applied(outputs))
+}
+
+/// True for casts of integers to f16 or bf16.
+fn is_narrowed_integer(rw: &Rewriter, node: &NodeView) -> bool {
+    let from = node.inputs.first().and_then(|v| rw.b.graph.ty(*v).as_tensor());
+    node.is("cast")
+        && matches!(node.attrs.dtype("to"), DType::F16 | DType::BF16)
+        && from.is_some_and(|t| t.dtype.is_int())
 }
 
 /// True for arithmetic, and for movements of what has a twin or is known.

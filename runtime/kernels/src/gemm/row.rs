@@ -1,10 +1,11 @@
 //! A single row of C: a matrix-vector product, which runs at the speed of memory.
+//!
+//! Nothing is prefetched: the processor sees the streams coming, and a prefetch that crosses into the next
+//! page of a mapped file costs more than it brings.
 
 use super::tile::{Tile, finish, step};
 use crate::simd::F32x16;
 
-/// Cache lines that are prefetched ahead of the use of B, over all panels.
-const LINES_AHEAD: usize = 64;
 /// Partial sums per panel of a single row: enough to hide the latency of the multiply-add.
 const PARTS: usize = 4;
 
@@ -28,13 +29,13 @@ pub(super) unsafe fn run_row<V: F32x16, const NP: usize>(tile: &Tile) {
         while k + PARTS <= kc {
             for (i, part) in parts.iter_mut().enumerate() {
                 // SAFETY: k + i < kc.
-                unsafe { step::<V, 1, NP>(part, row, panels, k + i, LINES_AHEAD / NP) };
+                unsafe { step::<V, 1, NP>(part, row, panels, k + i) };
             }
             k += PARTS;
         }
         for k in k..kc {
             // SAFETY: k < kc.
-            unsafe { step::<V, 1, NP>(&mut parts[0], row, panels, k, LINES_AHEAD / NP) };
+            unsafe { step::<V, 1, NP>(&mut parts[0], row, panels, k) };
         }
     }
     let [[a], [b], [c], [d]] = parts;

@@ -95,8 +95,11 @@ pub(super) unsafe fn run<V: F32x16, const MR: usize, const NP: usize>(tile: &Til
         }
         let panels = tile.panels::<NP>(tap * kc);
         for k in 0..kc {
+            for panel in panels {
+                V::prefetch(panel.wrapping_add((k + LINES_AHEAD / NP) * LANES));
+            }
             // SAFETY: k < kc.
-            unsafe { step::<V, MR, NP>(&mut acc, rows, panels, k, LINES_AHEAD / NP) };
+            unsafe { step::<V, MR, NP>(&mut acc, rows, panels, k) };
         }
     }
     // SAFETY: the tile's rows and columns exist.
@@ -113,11 +116,9 @@ pub(super) unsafe fn step<V: F32x16, const MR: usize, const NP: usize>(
     rows: [*const f32; MR],
     panels: [*const f32; NP],
     k: usize,
-    ahead: usize,
 ) {
     let mut b = [V::splat(0.0); NP];
     for p in 0..NP {
-        V::prefetch(panels[p].wrapping_add((k + ahead) * LANES));
         // SAFETY: row k of the panel exists.
         b[p] = unsafe { V::load(panels[p].add(k * LANES)) };
     }
