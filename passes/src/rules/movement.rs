@@ -3,6 +3,7 @@
 use super::{Rule, Site, below, shape};
 use crate::fold::known::uniform;
 use nnc_ir::{Attr, Dim, OpError, Rewriter, ValueId, attrs};
+use std::ops::Range;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -44,6 +45,12 @@ pub(super) const RULES: &[Rule] = &[
             let perm: Vec<usize> = s.attrs.indices("perm").iter().map(|p| inner[*p]).collect();
             rw.b.transpose(x, &perm).map(Some)
         },
+    },
+    Rule {
+        name: "transpose-of-merged-axes",
+        doc: "axes that are merged, transposed and split again as they were are transposed as they are",
+        ops: &["reshape"],
+        apply: transpose_of_merged_axes,
     },
     Rule {
         name: "transpose-of-ones",
@@ -152,6 +159,34 @@ fn moves_nothing(rw: &Rewriter, s: &Site) -> bool {
         "reduce" => s.attrs.ints("axes").is_empty(),
         _ => true,
     }
+}
+
+fn transpose_of_merged_axes(rw: &mut Rewriter, s: &Site) -> Result<Option<ValueId>, OpError> {
+    let Some(transpose) = rw.def(s.x(), "transpose") else { return Ok(None) };
+    let (merged, perm) = (transpose.inputs[0], transpose.attrs.indices("perm"));
+    let Some(x) = below(rw, merged, "reshape") else { return Ok(None) };
+    let from = shape(rw, x);
+    let Some(groups) = merged_axes(&from, &shape(rw, merged)) else { return Ok(None) };
+    let axes: Vec<usize> = perm.iter().flat_map(|p| groups[*p].clone()).collect();
+    if !axes.iter().map(|a| &from[*a]).eq(&s.ty.shape) {
+        return Ok(None);
+    }
+    rw.b.transpose(x, &axes).map(Some)
+}
+
+/// The neighboring axes of `from` that make each axis of `to`, if a reshape only merges.
+fn merged_axes(from: &[Dim], to: &[Dim]) -> Option<Vec<Range<usize>>> {
+    let (mut groups, mut at) = (Vec::with_capacity(to.len()), 0);
+    for size in to {
+        let (first, mut product) = (at, from.get(at)?.clone());
+        at += 1;
+        while product != *size {
+            product = product * from.get(at)?.clone();
+            at += 1;
+        }
+        groups.push(first..at);
+    }
+    (at == from.len()).then_some(groups)
 }
 
 fn pad_twice(rw: &mut Rewriter, s: &Site) -> Result<Option<ValueId>, OpError> {

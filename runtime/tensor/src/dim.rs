@@ -222,9 +222,7 @@ impl Dim {
         let by = match (b.as_const(), b.terms()) {
             (Some(c), _) if c > 0 => Term { coeff: c, factors: Vec::new() },
             (None, [t]) if t.coeff > 0 => t.clone(),
-            _ => {
-                return if self == b { (Dim::ONE, Dim::ZERO) } else { (Dim::ZERO, self.clone()) };
-            }
+            _ => return self.exact_quotient(b).map_or((Dim::ZERO, self.clone()), |q| (q, Dim::ZERO)),
         };
         for (factors, coeff) in self.sum() {
             match remove_factors(&factors, &by.factors) {
@@ -237,6 +235,25 @@ impl Dim {
             }
         }
         (Dim::from_sum(whole), Dim::from_sum(rest))
+    }
+
+    /// The expression whose product with the sum `b` this one is, found by long division.
+    fn exact_quotient(&self, b: &Dim) -> Option<Dim> {
+        let lead = b.terms().last()?;
+        let by_lead = |t: &Term| {
+            let left = remove_factors(&t.factors, &lead.factors).filter(|_| t.coeff % lead.coeff == 0)?;
+            Some(Dim::from_term(&Term { coeff: t.coeff / lead.coeff, factors: left }))
+        };
+        let (mut whole, mut rest) = (Dim::ZERO, self.clone());
+        for _ in self.terms() {
+            let part = rest.terms().iter().find_map(by_lead)?;
+            rest = rest - part.clone() * b.clone();
+            whole = whole + part;
+            if rest.is(0) {
+                return Some(whole);
+            }
+        }
+        None
     }
 
     /// `⌈self / b⌉` for positive `b`.
@@ -562,6 +579,10 @@ mod tests {
         assert_eq!((s("n") * 6.into() + 7.into()).floor_div(&3.into()), s("n") * 2.into() + 2.into());
         assert_eq!((s("n") * s("c") * s("c")).floor_div(&(s("c") * s("n"))), s("c"));
         assert_eq!((s("n") * 4.into()).floor_div(&6.into()), (s("n") * 2.into()).floor_div(&3.into()));
+        let sum = s("n") + s("c") * 2.into() + 1.into();
+        let factor = s("n") * 12.into() + s("b") * s("c");
+        assert_eq!((factor.clone() * sum.clone()).floor_div(&sum), factor);
+        assert_eq!((sum.clone() * sum.clone()).floor_div(&sum), sum);
     }
 
     #[test]
