@@ -14,8 +14,10 @@ mod raise;
 mod rules;
 mod split_phases;
 mod widen;
+mod work;
 
 pub use lower::{LowerError, lower};
 pub use pass::{Event, Pass, Report, Schedule, Target};
 pub use pipeline::{PIPELINE, optimize};
 pub use rules::rules;
+pub use work::operations;
