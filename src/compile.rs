@@ -3,6 +3,7 @@
 use nnc_codegen::Machine;
 use nnc_codegen::artifact::{self, WriteError};
 use nnc_codegen::cpu::CodegenError;
+use nnc_ir::plan::Program;
 use nnc_ir::{Graph, OpError};
 use nnc_passes::{LowerError, Report, Schedule, Target};
 use nnc_runtime::{ArtifactInfo, Isa};
@@ -89,19 +90,29 @@ pub fn optimize(graph: &Graph, options: &Options, report: &mut Report) -> Result
     nnc_passes::optimize(graph, &options.passes(), report, &mut |_, _| ()).map_err(CompileError::Pass)
 }
 
+/// Lowers an optimized graph to kernels and a plan.
+pub fn lower(graph: &Graph, options: &Options) -> Result<Program, CompileError> {
+    Machine::parse(&options.target)?;
+    Ok(nnc_passes::lower(graph, &options.passes())?)
+}
+
 /// Lowers an optimized graph and writes the artifact.
 pub fn emit(graph: &Graph, options: &Options, path: &Path) -> Result<Compiled, CompileError> {
+    write(&lower(graph, options)?, options, path)
+}
+
+/// Compiles the kernels of a lowered graph and writes the artifact.
+pub fn write(program: &Program, options: &Options, path: &Path) -> Result<Compiled, CompileError> {
     let target = Machine::parse(&options.target)?;
-    let program = nnc_passes::lower(graph, &options.passes())?;
     let info = ArtifactInfo {
-        model: graph.name.clone(),
+        model: program.plan.name.clone(),
         precision: "f32".into(),
         writer: env!("CARGO_PKG_VERSION").into(),
         model_hash: options.origin.0,
         options_hash: options.origin.1,
         ..ArtifactInfo::default()
     };
-    let sizes = artifact::write(&program, target, info, path)?;
+    let sizes = artifact::write(program, target, info, path)?;
     Ok(Compiled {
         n_kernels: program.kernels.len(),
         n_steps: program.plan.steps.len(),

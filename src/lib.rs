@@ -1,14 +1,15 @@
 //! nnc: trained networks to machine code.
 //!
 //! [`model::import`] reads a model, [`compile`] optimizes it and writes an artifact;
-//! [`nnc_runtime::Session`] runs it. The stages are there for themselves too: [`optimize`], [`emit`].
+//! [`nnc_runtime::Session`] runs it. The stages are there for themselves too: [`optimize`], [`lower`],
+//! [`write`].
 #![deny(unsafe_code)]
 
 mod compile;
 mod map;
 pub mod model;
 
-pub use compile::{CompileError, Compiled, Options, compile, emit, optimize, target_for};
+pub use compile::{CompileError, Compiled, Options, compile, emit, lower, optimize, target_for, write};
 pub use nnc_frontend as frontend;
 pub use nnc_ir as ir;
 pub use nnc_passes as passes;

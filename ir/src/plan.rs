@@ -122,6 +122,16 @@ pub struct Weight {
     pub packing: Packing,
 }
 
+impl Weight {
+    /// Bytes of the stored form, where it is no list of strings.
+    pub fn byte_len(&self) -> u64 {
+        match self.packing.elems() {
+            None => self.tensor.bytes().len() as u64,
+            Some(n) => u64::try_from(n).unwrap_or(0) * self.packing.dtype(self.tensor.dtype()).size() as u64,
+        }
+    }
+}
+
 /// A lowered model.
 #[derive(Clone, Debug)]
 pub struct Program {

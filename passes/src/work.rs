@@ -310,7 +310,8 @@ mod tests {
             .map(|(n, access)| kb.param(DType::F32, Dim::int(n), access));
         let row = kb.grid(Dim::int(2));
         let at = |m, n: i64| Arg::Ptr(m, row.clone() * Dim::int(n));
-        let mut args = vec![at(mem[2], 20), int(5), int(4), int(5), Arg::Null, int(0), at(mem[0], 24), int(6)];
+        let mut args =
+            vec![at(mem[2], 20), int(5), int(4), int(5), Arg::Null, int(0), at(mem[0], 24), int(6)];
         args.extend([int(1), int(6), Arg::Ptr(mem[1], Dim::ZERO), int(96), int(BIAS | CLAMP), Arg::Null]);
         args.extend([Arg::Null, Arg::Null, int(0), Arg::F32(0.0), Arg::F32(f32::INFINITY), Arg::Null]);
         kb.call("f32_gemm", 2, args);

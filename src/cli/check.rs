@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::failure::{Failure, problem_lines};
-use super::memory::arena;
+use super::memory::{arena, weights};
 use super::options::CompileOptions;
 use super::out::{bytes, say, spinner};
 use clap::Args;
@@ -84,13 +84,12 @@ fn facts(graph: &Graph, config: &Config) -> Result<Result<Facts, Vec<Problem>>, 
     });
     let inputs = body.params.iter().map(|v| (name(graph, *v), graph.ty(*v).to_string())).collect();
     let types = body.results.iter().map(|v| graph.ty(*v).to_string());
-    let weights = program.weights.iter().map(|w| w.tensor.bytes().len() as u64).sum();
     Ok(Ok(Facts {
         inputs,
         outputs: graph.output_names.iter().cloned().zip(types).collect(),
         dynamic: dynamic.into_iter().collect(),
         arena: arena(&program.plan, &config.sizes()).1,
-        weights,
+        weights: weights(&program),
         kernels: program.kernels.len(),
     }))
 }

@@ -2,15 +2,17 @@
 
 use super::config::Config;
 use super::failure::Failure;
-use super::memory::arena;
+use super::memory::{arena, hold_to};
 use super::options::CompileOptions;
 use super::out::{bytes, replaceable, say, seconds, spinner, write_file};
+use super::page;
+use super::proof::{Proof, prove};
+use super::units;
 use clap::Args;
 use nnc_codegen::{Machine, cpu, gpu};
 use nnc_frontend::model::Model;
 use nnc_ir::Graph;
 use nnc_passes::Report;
-use nnc_runtime::Artifact;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -31,6 +33,17 @@ pub(crate) struct CompileArgs {
     /// What to write.
     #[arg(long, default_value = "nnc", value_parser = ["nnc", "nnir", "dot", "tiles", "clif", "asm"])]
     emit: String,
+    /// Refuse a model whose weights and activations take more bytes (512MB, 2GB), at the sizes that --dim
+    /// fixes and the greatest that it allows.
+    #[arg(long, value_name = "BYTES", value_parser = units::bytes)]
+    max_memory: Option<u64>,
+    /// Run the artifact and compare: with the expected outputs of the test_data_set_N beside the model,
+    /// else with the interpreter on random inputs.
+    #[arg(long)]
+    verify: bool,
+    /// Write a page about what was made: kernels, their costs, memory over time.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// Print a JSON object.
     #[arg(long)]
     json: bool,
@@ -63,7 +76,11 @@ pub(crate) fn run(args: &CompileArgs) -> Result<ExitCode, Failure> {
         replaceable(&output)?;
         if args.emit == "nnc" {
             bar.set_message("compiling");
-            let summary = compile(args, &config, &graph, &output)?;
+            let mut summary = compile(args, &config, &graph, &output)?;
+            if args.verify {
+                bar.set_message("verifying");
+                summary.proof = Some(prove(&args.model, &graph, &output, &config)?);
+            }
             bar.finish_and_clear();
             report(args, model.as_ref(), &graph, &summary, begin);
         } else {
@@ -98,32 +115,54 @@ struct Summary {
     peak: u64,
     target: String,
     precision: String,
+    /// Where the page about it is.
+    page: Option<PathBuf>,
+    /// What came out when it was run.
+    proof: Option<Proof>,
 }
 
 fn compile(args: &CompileArgs, config: &Config, graph: &Graph, output: &Path) -> Result<Summary, Failure> {
     let mut options = config.compile.clone();
     options.origin = (nnc::model::hash(&args.model)?, config.hash());
-    let compiled = nnc::compile(graph, &options, output)?;
-    let summary = Summary {
+    let mut passes = Report { fuel: options.fuel, ..Report::default() };
+    let optimized = nnc::optimize(graph, &options, &mut passes)?;
+    let program = nnc::lower(&optimized, &options)?;
+    if let Some(limit) = args.max_memory {
+        hold_to(limit, &program, &config.greatest_sizes())?;
+    }
+    let compiled = nnc::write(&program, &options, output)?;
+    let sizes = config.sizes();
+    let page = args.report.as_ref().map(|path| page_path(args, path, &compiled.target));
+    if let Some(path) = &page {
+        let about =
+            page::About { model: &args.model, compiled: &compiled, imported: graph, optimized: &optimized };
+        write_file(path, page::render(&about, &program, &sizes).as_bytes())?;
+    }
+    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    program.kernels.iter().for_each(|k| *kinds.entry(&k.name).or_default() += 1);
+    let mut kernels: Vec<(String, usize)> = kinds.into_iter().map(|(k, n)| (k.to_owned(), n)).collect();
+    kernels.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    Ok(Summary {
         output: output.to_owned(),
-        kernels: Vec::new(),
+        kernels,
         n_kernels: compiled.n_kernels,
         n_launches: compiled.n_steps,
         weights: compiled.weights,
         code: compiled.code,
-        peak: 0,
+        peak: arena(&program.plan, &sizes).1,
         target: compiled.target,
         precision: "f32".into(),
-    };
-    // What a foreign artifact holds is not to be had by loading it.
-    let Ok(artifact) = Artifact::open(output) else { return Ok(summary) };
-    let plan = artifact.plan();
-    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-    plan.kernels.iter().for_each(|k| *kinds.entry(&k.name).or_default() += 1);
-    let mut kernels: Vec<(String, usize)> = kinds.into_iter().map(|(k, n)| (k.to_owned(), n)).collect();
-    kernels.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-    let peak = arena(plan, &config.sizes()).1;
-    Ok(Summary { kernels, peak, precision: artifact.info().precision.clone(), ..summary })
+        page,
+        proof: None,
+    })
+}
+
+/// The page's file; one for each target where there are several.
+fn page_path(args: &CompileArgs, path: &Path, target: &str) -> PathBuf {
+    match args.compile.target.contains(',') {
+        true => path.with_extension(format!("{target}.html")),
+        false => path.to_owned(),
+    }
 }
 
 fn report(args: &CompileArgs, model: Option<&Model>, graph: &Graph, s: &Summary, begin: Instant) {
@@ -142,6 +181,8 @@ fn report(args: &CompileArgs, model: Option<&Model>, graph: &Graph, s: &Summary,
             "nodes": n_nodes, "operators": operators, "opset": opset, "kernels": s.n_kernels,
             "steps": s.n_launches, "weights_bytes": s.weights, "code_bytes": s.code,
             "peak_bytes": s.peak, "precision": s.precision, "target": s.target, "seconds": time,
+            "report": s.page.as_ref().map(|p| p.display().to_string()),
+            "verified": s.proof.as_ref().map(Proof::to_json),
         });
         say!("{line}");
         return;
@@ -164,10 +205,16 @@ fn report(args: &CompileArgs, model: Option<&Model>, graph: &Graph, s: &Summary,
         s.target,
         seconds(time)
     );
+    if let Some(page) = &s.page {
+        say!("  report     {}", page.display());
+    }
+    if let Some(proof) = &s.proof {
+        say!("  verified   {proof}");
+    }
 }
 
 /// Number of nodes of a graph that are no constants.
-fn nodes(graph: &Graph) -> usize {
+pub(crate) fn nodes(graph: &Graph) -> usize {
     let mut n = 0;
     graph.visit_nodes(graph.body(), &mut |node| n += usize::from(!graph.node(node).is("constant")));
     n
@@ -194,7 +241,7 @@ fn emit(args: &CompileArgs, config: &Config, graph: &Graph, output: &Path) -> Re
 /// All kernels of a graph as tile programs, Cranelift code, assembly or PTX.
 pub(crate) fn kernel_text(graph: &Graph, stage: &str, options: &nnc::Options) -> Result<String, Failure> {
     let machine = Machine::parse(&options.target).map_err(|e| Failure::user(e.to_string()))?;
-    let program = nnc_passes::lower(graph, &options.passes()).map_err(|e| Failure::user(e.to_string()))?;
+    let program = nnc::lower(graph, options)?;
     let target = match machine {
         Machine::Cuda(sm) if stage != "tiles" => {
             let module = gpu::compile(&program.kernels, sm.unwrap_or(gpu::Sm::Sm75));

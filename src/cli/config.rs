@@ -50,6 +50,13 @@ impl Config {
         fixed.chain(bounded).collect()
     }
 
+    /// The sizes that are fixed, and the greatest of those that are bounded.
+    pub(crate) fn greatest_sizes(&self) -> Sizes {
+        let fixed = self.import.fix.iter().map(|(name, size)| (name.clone(), *size));
+        let bounded = self.import.bound.iter().map(|(name, (_, high))| (name.clone(), (*high).max(1)));
+        fixed.chain(bounded).collect()
+    }
+
     /// A hash of all that changes the artifact: the options, and the program itself, which may have
     /// been built anew.
     pub(crate) fn hash(&self) -> u64 {

@@ -2,11 +2,16 @@
 
 use super::failure::Failure;
 use nnc_runtime::{DType, Dim, Port, Tensor, Value};
-use nnc_tensor::Kind;
+use nnc_tensor::{Kind, Sym};
 use std::collections::BTreeMap;
 
 /// Sizes of free dimensions by name.
 pub(crate) type Sizes = BTreeMap<String, i64>;
+
+/// The size that a name stands for: 1 where `sizes` does not say.
+pub(crate) fn size_of(sizes: &Sizes, name: &Sym) -> i64 {
+    sizes.get(name.to_string().trim_matches('"')).copied().unwrap_or(1)
+}
 
 /// One value for each input; free sizes that `sizes` does not name are 1.
 pub(crate) fn random_inputs(ports: &[Port], sizes: &Sizes, seed: u64) -> Result<Vec<Value>, Failure> {
@@ -28,7 +33,7 @@ pub(crate) fn random_input(port: &Port, sizes: &Sizes, seed: u64) -> Result<Valu
 /// An input's shape with free sizes filled in.
 pub(crate) fn shape_of(port: &Port, sizes: &Sizes) -> Result<Vec<usize>, Failure> {
     let size = |d: &Dim| {
-        let value = d.eval(&|s| Some(sizes.get(s.to_string().trim_matches('"')).copied().unwrap_or(1)));
+        let value = d.eval(&|s| Some(size_of(sizes, s)));
         value.ok().and_then(|v| usize::try_from(v).ok())
     };
     let wrong = || Failure::user(format!("input \"{}\" has no shape for these sizes", port.name));

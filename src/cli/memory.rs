@@ -1,6 +1,9 @@
-//! How much memory a plan takes: its arena, packed as the runtime does it.
+//! How much memory a model takes: its weights, and the plan's arena, packed as the runtime does it.
 
-use super::inputs::Sizes;
+use super::failure::Failure;
+use super::inputs::{Sizes, size_of};
+use super::out::bytes;
+use nnc_ir::plan::Program;
 use nnc_runtime::tensor::pack::{Request, pack};
 use nnc_runtime::tensor::plan::{Buffer, Place, Plan};
 
@@ -40,11 +43,52 @@ pub(crate) fn arena(plan: &Plan, sizes: &Sizes) -> (Vec<Live>, u64) {
 pub(crate) fn byte_len(plan: &Plan, b: &Buffer, sizes: &Sizes) -> Option<u64> {
     let mut elems = 1u64;
     for d in &b.shape {
-        let size = plan.dims[d.index()].eval(&|s| {
-            let name = s.to_string();
-            Some(sizes.get(name.trim_matches('"')).copied().unwrap_or(1))
-        });
+        let size = plan.dims[d.index()].eval(&|s| Some(size_of(sizes, s)));
         elems = elems.checked_mul(u64::try_from(size.ok()?).ok()?)?;
     }
     u64::try_from(b.dtype.bytes_for(usize::try_from(elems).ok()?)?).ok()
+}
+
+/// Bytes of a program's weights as they are stored.
+pub(crate) fn weights(program: &Program) -> u64 {
+    program.weights.iter().map(|w| w.byte_len()).sum()
+}
+
+/// The free sizes of a plan's inputs that `sizes` does not name; they are counted as 1.
+pub(crate) fn free_sizes(plan: &Plan, sizes: &Sizes) -> Vec<String> {
+    let mut free = Vec::new();
+    let shapes = plan.inputs.iter().map(|p| &plan.buffers[p.buffer.index()].shape);
+    shapes.flatten().for_each(|d| {
+        plan.dims[d.index()].visit_syms(&mut |s| {
+            let name = s.to_string().trim_matches('"').to_owned();
+            if !sizes.contains_key(&name) && !free.contains(&name) {
+                free.push(name);
+            }
+        });
+    });
+    free
+}
+
+/// `n = 8, m = 1 (free)`: the sizes that numbers about a plan hold at; empty where it has none.
+pub(crate) fn at_sizes(plan: &Plan, sizes: &Sizes) -> String {
+    let given = sizes.iter().map(|(name, size)| format!("{name} = {size}"));
+    let free = free_sizes(plan, sizes).into_iter().map(|name| format!("{name} = 1 (free)"));
+    given.chain(free).collect::<Vec<_>>().join(", ")
+}
+
+/// Refuses a program whose weights and activations take more than `limit` bytes.
+pub(crate) fn hold_to(limit: u64, program: &Program, sizes: &Sizes) -> Result<(), Failure> {
+    let (weights, activations) = (weights(program), arena(&program.plan, sizes).1);
+    let needed = weights.saturating_add(activations);
+    if needed <= limit {
+        return Ok(());
+    }
+    let at = Some(at_sizes(&program.plan, sizes)).filter(|t| !t.is_empty());
+    let at = at.map_or(String::new(), |t| format!(" at {t}"));
+    let (w, a) = (bytes(weights), bytes(activations));
+    let what =
+        format!("needs {needed} bytes of memory, {w} weights and {a} activations{at}; allowed are {limit}");
+    let failure = Failure::user(format!("the model {what}"));
+    let less = activations > 0 && !sizes.is_empty();
+    Err(if less { failure.help("give smaller sizes by --dim") } else { failure })
 }

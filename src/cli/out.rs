@@ -41,14 +41,23 @@ pub(crate) fn print_table(table: &comfy_table::Table) {
 
 /// A number of bytes in words.
 pub(crate) fn bytes(n: u64) -> String {
-    let units = ["B", "KB", "MB", "GB", "TB"];
+    scaled(n, ["B", "KB", "MB", "GB", "TB"])
+}
+
+/// A number of arithmetic operations in words.
+pub(crate) fn operations(n: u64) -> String {
+    scaled(n, ["FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP"])
+}
+
+/// A number with a unit, each the thousandfold of the one before.
+fn scaled(n: u64, units: [&str; 5]) -> String {
     let (mut x, mut unit) = (n as f64, 0);
     while x >= 1000.0 && unit + 1 < units.len() {
         x /= 1000.0;
         unit += 1;
     }
     match x {
-        _ if unit == 0 => format!("{n} B"),
+        _ if unit == 0 => format!("{n} {}", units[0]),
         x if x < 10.0 => format!("{x:.1} {}", units[unit]),
         x => format!("{x:.0} {}", units[unit]),
     }

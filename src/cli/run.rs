@@ -9,7 +9,7 @@ use super::picture::{PictureOptions, print_top};
 use super::source::{read_all, type_of};
 use super::units;
 use clap::Args;
-use nnc_runtime::{Port, Profile, RunOptions, Session, Tensor, Value};
+use nnc_runtime::{Port, Profile, ProfileRow, RunOptions, Session, Tensor, Value};
 use nnc_tensor::compare;
 use nnc_tensor::file::write_npz;
 use serde_json::json;
@@ -78,13 +78,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     let time = begin.elapsed().as_secs_f64();
     if let (Some(path), Some(profile)) = (&args.profile, &profile) {
         write_file(path, profile.chrome_trace().as_bytes())?;
-        print_profile(profile);
+        if !args.json {
+            print_profile(profile);
+        }
     }
     if let Some(path) = &args.output {
         save(path, &outputs, &results)?;
     }
     if args.json {
-        print_json(&session, &outputs, &results, time);
+        print_json(&session, &outputs, &results, time, profile.as_ref());
     } else {
         print(args, &outputs, &results, &labels, given.is_perception, time);
     }
@@ -161,7 +163,7 @@ fn summary(value: &Value) -> String {
     format!("{first}  from {low:.4} to {high:.4}, mean {mean:.4}")
 }
 
-fn print_json(session: &Session, ports: &[Port], values: &[Value], time: f64) {
+fn print_json(session: &Session, ports: &[Port], values: &[Value], time: f64, profile: Option<&Profile>) {
     let data = |v: &Value| match v.tensor() {
         Some(t) if t.strings().is_empty() => json!(t.to_f64s()),
         Some(t) => {
@@ -178,7 +180,19 @@ fn print_json(session: &Session, ports: &[Port], values: &[Value], time: f64) {
         })
         .collect();
     let target = &session.artifact().info().target;
-    say!("{}", json!({ "outputs": outputs, "seconds": time, "target": target }));
+    let mut line = json!({ "outputs": outputs, "seconds": time, "target": target });
+    if let (Some(p), Some(line)) = (profile, line.as_object_mut()) {
+        line.insert("binding".into(), json!(p.binding_ns as f64 * 1e-9));
+        line.insert("profile".into(), p.table().iter().map(profile_row).collect());
+    }
+    say!("{line}");
+}
+
+fn profile_row(row: &ProfileRow) -> serde_json::Value {
+    json!({
+        "kernel": row.kernel, "node": row.node, "calls": row.calls, "seconds": row.total_ns as f64 * 1e-9,
+        "bytes": row.bytes, "share": row.share,
+    })
 }
 
 fn print_profile(profile: &Profile) {
@@ -194,4 +208,5 @@ fn print_profile(profile: &Profile) {
         ]);
     }
     print_table(&table);
+    say!("  {} before the first step, to find sizes and places", seconds(profile.binding_ns as f64 * 1e-9));
 }

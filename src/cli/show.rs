@@ -2,13 +2,14 @@
 
 use super::compile::kernel_text;
 use super::config::Config;
+use super::costs::{Cost, costs, total};
 use super::engine::is_artifact;
 use super::failure::Failure;
 use super::inputs::Sizes;
-use super::memory::{Live, arena, byte_len};
+use super::memory::{Live, arena, at_sizes};
 use super::options::CompileOptions;
-use super::out::{bytes, print_table, say, seconds, spinner, table};
-use super::steps::{Row, flatten, print_plan};
+use super::out::{bytes, operations, print_table, say, seconds, spinner, table};
+use super::steps::{flatten, print_plan};
 use clap::Args;
 use nnc_ir::Graph;
 use nnc_passes::{PIPELINE, Report};
@@ -36,7 +37,7 @@ pub(crate) struct ShowArgs {
     /// Show the memory over time.
     #[arg(long)]
     memory: bool,
-    /// Show bytes and estimated time of each step.
+    /// Show arithmetic (a multiply-add is two), bytes and estimated time of each step.
     #[arg(long)]
     costs: bool,
     /// Print the graph for Graphviz (of --stage import or graph).
@@ -59,7 +60,7 @@ pub(crate) fn run(args: &ShowArgs) -> Result<ExitCode, Failure> {
             return Err(Failure::user(what).help("give the model that it was compiled from"));
         }
         let artifact = Artifact::open(&args.model)?;
-        show_plan(args, artifact.plan(), &config.sizes());
+        show_plan(args, &Shown { plan: artifact.plan(), kernels: None, sizes: &config.sizes() });
         return Ok(ExitCode::SUCCESS);
     }
     let bar = spinner("compiling");
@@ -79,8 +80,7 @@ pub(crate) fn run(args: &ShowArgs) -> Result<ExitCode, Failure> {
         (None, Some("tiles")) => say!("{}", kernel_text(&graph, "tiles", &config.compile)?),
         (None, Some("code")) => say!("{}", kernel_text(&graph, "asm", &config.compile)?),
         (None, _) => {
-            let program = nnc_passes::lower(&graph, &config.compile.passes())
-                .map_err(|e| Failure::user(e.to_string()))?;
+            let program = nnc::lower(&graph, &config.compile)?;
             // Places of code are the artifact's affair.
             let kernel = |k: &nnc_ir::tile::Kernel| Kernel {
                 name: k.name.clone(),
@@ -89,7 +89,8 @@ pub(crate) fn run(args: &ShowArgs) -> Result<ExitCode, Failure> {
                 writes: k.written().collect(),
             };
             let kernels = program.kernels.iter().map(kernel).collect();
-            show_plan(args, &Plan { kernels, ..program.plan }, &config.sizes());
+            let plan = Plan { kernels, ..program.plan };
+            show_plan(args, &Shown { plan: &plan, kernels: Some(&program.kernels), sizes: &config.sizes() });
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -125,65 +126,71 @@ fn why(pass: &str, report: &Report, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn show_plan(args: &ShowArgs, plan: &Plan, sizes: &Sizes) {
+/// A plan with what is known of its kernels.
+struct Shown<'a> {
+    plan: &'a Plan,
+    /// Their tile programs.
+    kernels: Option<&'a [nnc_ir::tile::Kernel]>,
+    sizes: &'a Sizes,
+}
+
+fn show_plan(args: &ShowArgs, shown: &Shown<'_>) {
     if args.stage.as_deref() == Some("plan") {
-        print_plan(plan);
+        print_plan(shown.plan);
     } else if args.memory {
-        memory(plan, sizes, args.json);
+        memory(shown.plan, shown.sizes, args.json);
     } else {
-        steps(plan, sizes, args.costs, args.json);
+        steps(shown, args.costs, args.json);
     }
 }
 
-/// A row a step: what it runs, for which node, on how many bytes.
-fn steps(plan: &Plan, sizes: &Sizes, costs: bool, json: bool) {
-    let rows = flatten(plan);
-    let columns: &[&str] = if costs {
-        &["step", "kernel", "output", "grid", "bytes", "estimate", "node"]
+/// A row a step: what it runs, for which node, and what it costs.
+fn steps(shown: &Shown<'_>, with_costs: bool, json: bool) {
+    let Shown { plan, kernels, sizes } = *shown;
+    let all = costs(plan, kernels, sizes);
+    if json {
+        for c in &all {
+            let (row, output) = (&c.row, c.row.output(plan));
+            let line = json!({
+                "step": row.step, "kernel": row.name, "node": row.node, "output": output, "grid": c.grid,
+                "flop": c.flop, "bytes": c.bytes, "estimate": c.seconds,
+            });
+            say!("{line}");
+        }
+        return;
+    }
+    let columns: &[&str] = if with_costs {
+        &["step", "kernel", "output", "grid", "FLOP", "bytes", "estimate", "node"]
     } else {
         &["step", "kernel", "output", "node"]
     };
     let mut table = table(columns);
-    let mut total = 0.0;
-    for row in &rows {
-        let (grid, ns) = row.cost(plan, sizes);
-        let moved: u64 =
-            row.buffers.iter().filter_map(|b| byte_len(plan, &plan.buffers[b.index()], sizes)).sum();
-        total += ns * 1e-9;
-        if json {
-            let (output, node) = (row.output(plan), &row.node);
-            let line = json!({
-                "step": row.step, "kernel": row.name, "node": node, "output": output, "grid": grid,
-                "bytes": moved, "estimate": ns * 1e-9,
-            });
-            say!("{line}");
-            continue;
+    for c in &all {
+        let row = &c.row;
+        let mut cells = vec![row.step.to_string(), format!("{}{}", "  ".repeat(row.depth), row.name)];
+        cells.push(row.output(plan));
+        if with_costs {
+            let flop = c.flop.map_or("–".to_owned(), operations);
+            cells.extend([c.grid.to_string(), flop, bytes(c.bytes), seconds(c.seconds)]);
         }
-        let Row { step, depth, name, node, .. } = row;
-        let name = format!("{}{name}", "  ".repeat(*depth));
-        let cells = if costs {
-            vec![
-                step.to_string(),
-                name,
-                row.output(plan),
-                grid.to_string(),
-                bytes(moved),
-                seconds(ns * 1e-9),
-                node.clone(),
-            ]
-        } else {
-            vec![step.to_string(), name, row.output(plan), node.clone()]
-        };
+        cells.push(row.node.clone());
         table.add_row(cells);
     }
-    if json {
-        return;
-    }
     print_table(&table);
+    let costs = if with_costs { totals(&all) } else { String::new() };
     let (_, peak) = arena(plan, sizes);
-    let estimate =
-        if costs { format!(", {} on one core by the estimates", seconds(total)) } else { String::new() };
-    say!("{} steps, {} kernels, activations {}{estimate}", rows.len(), plan.kernels.len(), bytes(peak));
+    say!("{} steps, {} kernels, activations {}{costs}", all.len(), plan.kernels.len(), bytes(peak));
+    let at = at_sizes(plan, sizes);
+    if !at.is_empty() {
+        say!("at {at}; --dim gives others");
+    }
+}
+
+/// `, 5.1 MFLOP, 1.8 MB read and written, 112 µs on one core by the estimates`.
+fn totals(all: &[Cost]) -> String {
+    let (flop, moved, time) = total(all);
+    let flop = flop.map_or(String::new(), |n| format!(", {}", operations(n)));
+    format!("{flop}, {} read and written, {} on one core by the estimates", bytes(moved), seconds(time))
 }
 
 /// A bar a step: the bytes that are alive.

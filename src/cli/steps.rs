@@ -1,8 +1,8 @@
 //! The steps of a plan as rows and as text.
 
-use super::inputs::Sizes;
+use super::inputs::{Sizes, size_of};
 use super::out::say;
-use nnc_runtime::tensor::plan::{BufferId, DimId, Place, Plan, Step};
+use nnc_runtime::tensor::plan::{BufferId, DimId, KernelId, Place, Plan, Step};
 
 /// One step, those inside branches and loops after the one that holds them.
 pub(crate) struct Row {
@@ -16,8 +16,11 @@ pub(crate) struct Row {
     pub(crate) node: String,
     /// Its buffers.
     pub(crate) buffers: Vec<BufferId>,
+    /// Its machine code.
+    pub(crate) kernel: Option<KernelId>,
     /// The first that it writes.
     output: Option<BufferId>,
+    routine: bool,
     /// Grid points and nanoseconds of one, for machine code.
     work: Option<(DimId, DimId)>,
 }
@@ -28,20 +31,21 @@ impl Row {
         self.output.map_or(String::new(), |b| type_of(plan, b))
     }
 
+    /// It calls one of the closed list of routines.
+    pub(crate) fn is_routine(&self) -> bool {
+        self.routine
+    }
+
     /// Grid points, and estimated nanoseconds on one core.
     pub(crate) fn cost(&self, plan: &Plan, sizes: &Sizes) -> (i64, f64) {
-        let value = |d: DimId| {
-            let size =
-                |s: &nnc_tensor::Sym| Some(sizes.get(s.to_string().trim_matches('"')).copied().unwrap_or(1));
-            plan.dims[d.index()].eval(&size).unwrap_or(0)
-        };
+        let value = |d: DimId| plan.dims[d.index()].eval(&|s| Some(size_of(sizes, s))).unwrap_or(0);
         let Some((grid, cost)) = self.work else { return (0, 0.0) };
         (value(grid), value(grid) as f64 * value(cost) as f64)
     }
 }
 
 /// `f32[1, 8, 24, 24]`.
-fn type_of(plan: &Plan, b: BufferId) -> String {
+pub(crate) fn type_of(plan: &Plan, b: BufferId) -> String {
     let buffer = &plan.buffers[b.index()];
     let sizes: Vec<String> = buffer.shape.iter().map(|d| plan.dims[d.index()].to_string()).collect();
     format!("{}[{}]", buffer.dtype, sizes.join(", "))
@@ -59,14 +63,15 @@ pub(crate) fn flatten(plan: &Plan) -> Vec<Row> {
 fn collect(plan: &Plan, step: &Step, at: usize, depth: usize, rows: &mut Vec<Row>) {
     let name_of = |node: u32| plan.nodes.get(node as usize).cloned().unwrap_or_default();
     let row = |name: String, node: String| {
-        let (buffers, output, work) = (Vec::new(), None, None);
-        Row { step: at, depth, name, node, buffers, output, work }
+        let (buffers, kernel, output, work) = (Vec::new(), None, None, None);
+        Row { step: at, depth, name, node, buffers, kernel, output, routine: false, work }
     };
     match step {
-        Step::Launch { kernel, buffers, grid, cost_ns, node, .. } => {
-            let kernel = &plan.kernels[kernel.index()];
+        Step::Launch { kernel: id, buffers, grid, cost_ns, node, .. } => {
+            let kernel = &plan.kernels[id.index()];
             rows.push(Row {
                 buffers: buffers.clone(),
+                kernel: Some(*id),
                 output: kernel.writes.first().and_then(|at| buffers.get(*at as usize)).copied(),
                 work: Some((*grid, *cost_ns)),
                 ..row(kernel.name.clone(), name_of(*node))
@@ -75,6 +80,7 @@ fn collect(plan: &Plan, step: &Step, at: usize, depth: usize, rows: &mut Vec<Row
         Step::Routine { name, inputs, outputs, node, .. } => rows.push(Row {
             buffers: [&inputs[..], outputs].concat(),
             output: outputs.first().copied(),
+            routine: true,
             ..row(format!("routine {name}"), name_of(*node))
         }),
         Step::Copy { from, to } => rows.push(Row {

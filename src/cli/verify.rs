@@ -272,7 +272,7 @@ fn tolerance(case: &Path, args: &VerifyArgs, graph: &Graph) -> Result<Tolerance,
 }
 
 /// The graph computes with types of few bits.
-fn is_coarse(graph: &Graph) -> bool {
+pub(crate) fn is_coarse(graph: &Graph) -> bool {
     let mut coarse = false;
     graph.visit_nodes(graph.body(), &mut |n| {
         let node = graph.node(n);

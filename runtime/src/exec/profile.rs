@@ -46,13 +46,15 @@ pub struct Profile {
     pub events: Vec<ProfileEvent>,
     /// Nanoseconds that it took to find or make the binding of the inputs' shapes, in the last run.
     pub binding_ns: u64,
+    /// Nanoseconds from the profile's making to the begin of that.
+    pub binding_start_ns: u64,
     #[serde(skip)]
     epoch: Instant,
 }
 
 impl Default for Profile {
     fn default() -> Profile {
-        Profile { events: Vec::new(), binding_ns: 0, epoch: Instant::now() }
+        Profile { events: Vec::new(), binding_ns: 0, binding_start_ns: 0, epoch: Instant::now() }
     }
 }
 
@@ -67,6 +69,12 @@ impl Profile {
             duration_ns: ns(start.elapsed()),
             bytes,
         });
+    }
+
+    /// Records the time that sizes took, which began at `start` and ends now.
+    pub(crate) fn record_binding(&mut self, start: Instant) {
+        self.binding_start_ns = ns(start.saturating_duration_since(self.epoch));
+        self.binding_ns = ns(start.elapsed());
     }
 
     /// One row per node and kernel, the slowest first.
@@ -93,16 +101,18 @@ impl Profile {
 
     /// The events in the Trace Event Format, which chrome://tracing and Perfetto read.
     pub fn chrome_trace(&self) -> String {
-        let mut out = String::from("[");
-        for (i, e) in self.events.iter().enumerate() {
-            let sep = if i == 0 { "\n" } else { ",\n" };
+        let (start, duration) = (micros(self.binding_start_ns), micros(self.binding_ns));
+        let mut out = format!(
+            "[\n{{\"name\":\"bind sizes\",\"ph\":\"X\",\"pid\":1,\"tid\":1,\"ts\":{start},\"dur\":{duration}}}"
+        );
+        for e in &self.events {
             let name = quoted(&e.kernel);
             let (start, duration) = (micros(e.start_ns), micros(e.duration_ns));
             let args = format!("{{\"node\":{},\"step\":{},\"bytes\":{}}}", quoted(&e.node), e.step, e.bytes);
             // Writing to a string cannot fail.
             let _ = write!(
                 out,
-                "{sep}{{\"name\":{name},\"ph\":\"X\",\"pid\":1,\"tid\":1,\"ts\":{start},\"dur\":{duration},\"args\":{args}}}"
+                ",\n{{\"name\":{name},\"ph\":\"X\",\"pid\":1,\"tid\":1,\"ts\":{start},\"dur\":{duration},\"args\":{args}}}"
             );
         }
         out.push_str("\n]\n");
@@ -153,6 +163,7 @@ mod tests {
         assert_eq!(table[0].node, "b\"\n");
         assert_eq!((table[1].calls, table[1].total_ns, table[1].bytes), (2, 4000, 16));
         let trace = p.chrome_trace();
+        assert!(trace.starts_with("[\n{\"name\":\"bind sizes\""), "{trace}");
         assert!(trace.contains("\"node\":\"b\\\"\\u000a\"") && trace.contains("\"dur\":1.500"), "{trace}");
     }
 }

@@ -4,7 +4,6 @@ use super::RunError;
 use super::bind::{Binding, bind};
 use super::limits::{Limits, RunOptions};
 use super::memory::Memory;
-use super::profile::ns;
 use super::program::{Home, PortInfo};
 use super::run::Run;
 use super::view::{OutputMem, TensorView};
@@ -197,7 +196,7 @@ impl Session {
         let begin = options.profile.is_some().then(Instant::now);
         find_binding(&self.artifact, &mut self.bindings, inputs, self.memory.arena.len())?;
         if let (Some(profile), Some(begin)) = (&mut options.profile, begin) {
-            profile.binding_ns = ns(begin.elapsed());
+            profile.record_binding(begin);
         }
         let binding = &self.bindings[0];
         self.memory.begin(program, binding, &limits)?;
