@@ -94,12 +94,8 @@ fn read_text(path: &Path) -> Result<Graph, ModelError> {
     let text = String::from_utf8_lossy((*bytes).as_ref());
     let data_path = data_file(path);
     let data: SharedBytes = if data_path.exists() { open(&data_path)? } else { Arc::new(Vec::new()) };
-    let mut graph = nnc_ir::text::parse(&text, (*data).as_ref())
+    let graph = nnc_ir::text::parse(&text, (*data).as_ref())
         .map_err(|source| ModelError::Text { path: path.to_owned(), source })?;
-    let results = graph.block(graph.body()).results.iter().enumerate();
-    let name = |(i, v)| graph.value(v).name.clone().unwrap_or_else(|| format!("output_{i}"));
-    let names = results.map(|(i, v)| name((i, *v))).collect();
-    graph.output_names = names;
     nnc_ir::verify(&graph).map_err(|faults| ModelError::Invalid { path: path.to_owned(), faults })?;
     Ok(graph)
 }

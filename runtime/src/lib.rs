@@ -35,6 +35,6 @@ pub use exec::{
     OutputMem, Port, Profile, ProfileEvent, ProfileRow, RoutineFailure, RoutineFn, RunError, RunOptions,
     Session, SessionOptions, TensorView,
 };
-pub use nnc_kernels::{Isa, Kernel};
+pub use nnc_kernels::{Isa, Kernel, kernels, lookup, trial};
 pub use nnc_tensor::{self as tensor, DType, Dim, MapKey, Tensor, Value};
 pub use pool::{Executor, Pool, default_threads};

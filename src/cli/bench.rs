@@ -5,10 +5,11 @@ use super::config::{Config, is_type};
 use super::engine::{self, thread_count};
 use super::failure::Failure;
 use super::inputs::Sizes;
+use super::kernels;
 use super::memory::arena;
 use super::options::CompileOptions;
 use super::out::{bytes, say, seconds, spinner};
-use super::peers::Peer;
+use super::peers::{ENGINES, Peer};
 use super::picture::PictureOptions;
 use super::source::read_all;
 use super::units;
@@ -30,7 +31,7 @@ const WARM_UP: f64 = 0.1;
 #[derive(Args, Debug)]
 pub(crate) struct BenchArgs {
     /// Models, or folders with model.onnx and test_data_set_0.
-    #[arg(required = true, value_name = "MODEL|CASE")]
+    #[arg(required_unless_present = "kernels", value_name = "MODEL|CASE")]
     models: Vec<PathBuf>,
     /// Numbers of threads, one after the other; beats the environment's NNC_THREADS.
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
@@ -38,15 +39,22 @@ pub(crate) struct BenchArgs {
     /// Sizes of the first input's first dimension, doubling from the first to the last: 1..32.
     #[arg(long, value_name = "A..B")]
     batch: Option<String>,
-    /// How long to measure each.
+    /// How long to measure each model; each kernel of --kernels takes a tenth of it.
     #[arg(long, default_value = "1s", value_parser = units::time)]
     time: Duration,
-    /// Other engines on the same inputs: onnxruntime, openvino (of the user's python3).
-    #[arg(long, value_name = "ENGINE,…", value_delimiter = ',', value_parser = ["onnxruntime", "openvino"])]
+    /// Other engines on the same inputs: onnxruntime, openvino and torch (with onnx2torch) of the user's
+    /// python3; tract and rten by nnc-peers (of benches/peers) in PATH or the environment's NNC_PEERS.
+    #[arg(long, value_name = "ENGINE,…", value_delimiter = ',', value_parser = ENGINES)]
     against: Vec<String>,
     /// An input, as for `nnc run`; random where it is not given.
     #[arg(long = "input", short, value_name = "NAME=SOURCE")]
     inputs: Vec<String>,
+    /// Measure the microkernels instead of models: their rates, and which of them artifacts get.
+    #[arg(long, conflicts_with = "models")]
+    kernels: bool,
+    /// Fail if a microkernel that artifacts do not get is more than 10 % faster than the one they get.
+    #[arg(long, requires = "kernels")]
+    assert: bool,
     /// Print JSON, one object a line.
     #[arg(long)]
     json: bool,
@@ -86,6 +94,9 @@ struct Measured {
 
 /// Measures every model with every number of threads and every batch.
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
+    if args.kernels {
+        return kernels::run(args.time / 10, args.assert, args.json);
+    }
     let (types, sources): (Vec<String>, Vec<String>) = args.inputs.iter().cloned().partition(|t| is_type(t));
     let config = Config::new(&args.compile, &types)?;
     let threads: Vec<usize> = match args.threads.as_slice() {
@@ -238,12 +249,13 @@ fn measure(
 fn distance(names: &[String], outputs: &[Value], peer: &Peer) -> Difference {
     let mut all = Difference::default();
     for (name, value) in names.iter().zip(outputs) {
-        if let Some((_, theirs)) = peer.outputs.iter().find(|(n, _)| n == name) {
-            let tolerance = Tolerance::default_for(false);
-            all.merge(compare(value, &Value::Tensor(theirs.clone()), tolerance), || {
-                format!("output \"{name}\"")
-            });
-        }
+        let one = match peer.outputs.iter().find(|(n, _)| n == name) {
+            Some((_, theirs)) => {
+                compare(value, &Value::Tensor(theirs.clone()), Tolerance::default_for(false))
+            }
+            None => Difference { problem: Some("there is none".into()), ..Difference::default() },
+        };
+        all.merge(one, || format!("output \"{name}\""));
     }
     all
 }

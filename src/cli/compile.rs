@@ -61,6 +61,11 @@ pub(crate) fn run(args: &CompileArgs) -> Result<ExitCode, Failure> {
             Failure::user(e.to_string()).help(format!("targets are {}", Machine::names().join(", ")))
         })?;
     }
+    let about_artifacts = args.verify || args.report.is_some() || args.max_memory.is_some();
+    if about_artifacts && args.emit != "nnc" {
+        let what = format!("--verify, --report and --max-memory need an artifact, not --emit {}", args.emit);
+        return Err(Failure::user(what));
+    }
     let begin = Instant::now();
     let bar = spinner("reading the model");
     let is_text = args.model.extension().is_some_and(|e| e == "nnir");

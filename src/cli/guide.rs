@@ -26,12 +26,16 @@ With --json each verb prints one object, or one object a line. Times are seconds
 Keys may be added; those below keep their names and meanings. A number that is not finite is null.
 
 compile  model, artifact, nodes, operators (different ones), opset, kernels, steps, weights_bytes,
-         code_bytes, peak_bytes (activations), precision, target, seconds
-run      outputs: [{name, type, shape, data (flat, row-major; null for containers)}], seconds, target
+         code_bytes, peak_bytes (activations), precision, target, seconds, report (the page's file, or
+         null), verified ({reference (files, interpreter), max_abs, rel_l2}, or null)
+run      outputs: [{name, type, shape, data (flat, row-major; null for containers)}], seconds, target;
+         with --profile also binding (time to find sizes and places), profile: [{kernel, node, calls,
+         seconds, bytes, share}]
 bench    a line a measurement: model, threads, batch (null without --batch), engine, min, median, p99,
          throughput (runs or items a second), runs, activation_bytes, peak_rss_bytes (of the process),
          kernels, target, peers: [{engine, min, median, p99, throughput, runs, ratio (to nnc's median),
-         max_abs, rel_l2, agrees}]
+         max_abs, rel_l2, agrees}]; --kernels: contract, sizes, kernel, isa, rate (a second), of
+         (operations, elements), peak (operations a second), share (of the peak, or null), seconds, picked
 check    model, supported, problems: [{node, domain, operator, version, reason}]; where supported also
          inputs and outputs: [{name, type}], dynamic (names of free sizes), precision, weights_bytes,
          activation_bytes, kernels
@@ -40,7 +44,8 @@ verify   a line a case: case, status (pass, fail, unsupported, error), message, 
          deviates, or null); with --reference f64 also expected_rel_l2 (how far the case's expected
          outputs are from the result in double precision)
 ops      a line an operator: domain, operator, versions (at which its meaning changed), doc, supported
-show     a line a step: step, kernel, node, output (type), grid, bytes, estimate;
+show     a line a step: step, kernel, node, output (type), grid, flop (arithmetic operations, a
+         multiply-add being two; null for routines and artifacts), bytes, estimate;
          --memory: step, kernel, node, alive_bytes; --why: pass, node, blocked (null where applied)
 
 Exit codes: 0 done; 1 a bug of nnc, or results that verify finds wrong; 2 the model, an input or an

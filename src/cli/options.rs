@@ -12,7 +12,8 @@ pub(crate) struct CompileOptions {
     /// Run on this device: cuda:0. What has to be compiled for it is.
     #[arg(long, value_name = "NAME", help_heading = "Compilation")]
     pub(crate) device: Option<String>,
-    /// 0: a kernel for each operator, no rewriting of the graph; 1 to 3: all optimizations.
+    /// 0: a kernel for each operator, no rewriting of the graph; 1 to 3: all optimizations
+    /// (3 searches no further than 2).
     #[arg(short = 'O', value_name = "LEVEL", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3), help_heading = "Compilation")]
     pub(crate) level: u8,
     /// Stop after so many rewrites, to find the one that goes wrong.

@@ -43,9 +43,30 @@ def open_openvino(path, feed, threads):
     return run, ov.__version__
 
 
+def open_torch(path, feed, threads):
+    import onnx
+    import onnx2torch
+    import torch
+
+    torch.set_num_threads(threads)
+    graph = onnx.load(path).graph
+    given = {tensor.name for tensor in graph.initializer}
+    inputs = [torch.from_numpy(feed[i.name]) for i in graph.input if i.name not in given]
+    names = [o.name for o in graph.output]
+    module = onnx2torch.convert(path).eval()
+
+    def run():
+        with torch.inference_mode():
+            found = module(*inputs)
+        values = found if isinstance(found, (list, tuple)) else [found]
+        return {name: value.numpy() for name, value in zip(names, values)}
+
+    return run, torch.__version__.split("+")[0]
+
+
 def main():
     engine, path, inputs, outputs, threads = sys.argv[1:]
-    openers = {"onnxruntime": open_onnxruntime, "openvino": open_openvino}
+    openers = {"onnxruntime": open_onnxruntime, "openvino": open_openvino, "torch": open_torch}
     try:
         with np.load(inputs) as arrays:
             feed = {name: arrays[name] for name in arrays.files}

@@ -1,4 +1,5 @@
-//! Other engines to measure against, each in a process of its own: the user's Python with its packages.
+//! Other engines to measure against, each in a process of its own: packages of the user's Python, and the
+//! program of benches/peers for engines in Rust.
 
 use super::failure::Failure;
 use nnc_runtime::{Tensor, Value};
@@ -9,6 +10,12 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// What the process runs.
 const SCRIPT: &str = include_str!("peer.py");
+/// The engines that can be asked for.
+pub(crate) const ENGINES: [&str; 5] = ["onnxruntime", "openvino", "torch", "tract", "rten"];
+/// Those that the program of benches/peers runs.
+const RUST: [&str; 2] = ["tract", "rten"];
+/// That program, and the environment's name for where it is.
+const PROGRAM: (&str, &str) = ("nnc-peers", "NNC_PEERS");
 /// The most that a peer's outputs may take.
 const MAX_OUTPUT_BYTES: u64 = 16 << 30;
 
@@ -41,8 +48,9 @@ impl Peer {
         let tensors = tensors.ok_or_else(|| fail("only inputs that are tensors can be compared".into()))?;
         let archive = write_npz(&tensors).map_err(|e| fail(e.to_string()))?;
         std::fs::write(&feed, archive).map_err(|e| fail(e.to_string()))?;
-        let mut process = Command::new("python3")
-            .args(["-c", SCRIPT, name])
+        let (mut command, program) = command(name);
+        let mut process = command
+            .arg(name)
             .args([model, &feed, &results])
             .arg(threads.to_string())
             .env("OMP_NUM_THREADS", threads.to_string())
@@ -50,9 +58,9 @@ impl Peer {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|e| fail(format!("cannot start python3: {e}")))?;
+            .map_err(|e| fail(format!("cannot start \"{program}\": {e}")).help(install(name)))?;
         let (Some(ask), Some(out)) = (process.stdin.take(), process.stdout.take()) else {
-            return Err(fail("python3 has no pipes".into()));
+            return Err(fail(format!("\"{program}\" has no pipes")));
         };
         let version = String::new();
         let answers = BufReader::new(out);
@@ -73,13 +81,16 @@ impl Peer {
         while !line.starts_with('{') {
             line.clear();
             if self.answers.read_line(&mut line).unwrap_or(0) == 0 {
-                let hint = "its Python package may be missing: pip install numpy onnxruntime openvino";
-                return Err(Failure::user(format!("{} ended without an answer", self.name)).help(hint));
+                let what = format!("{} ended without an answer", self.name);
+                return Err(Failure::user(what).help(install(&self.name)));
             }
         }
         let json: serde_json::Value =
             serde_json::from_str(&line).map_err(|e| Failure::user(format!("{}: {e}", self.name)))?;
         match json.get("error").and_then(|e| e.as_str()) {
+            Some(error) if error.starts_with("ModuleNotFoundError") => {
+                Err(Failure::user(format!("{}: {error}", self.name)).help(install(&self.name)))
+            }
             Some(error) => Err(Failure::user(format!("{}: {error}", self.name))),
             None => Ok(json),
         }
@@ -92,6 +103,33 @@ impl Peer {
         let times = self.answer()?;
         let times = times.get("times").and_then(|t| t.as_array()).cloned().unwrap_or_default();
         Ok(times.iter().filter_map(serde_json::Value::as_f64).collect())
+    }
+}
+
+/// What starts an engine, and its name.
+fn command(engine: &str) -> (Command, String) {
+    if RUST.contains(&engine) {
+        let program = std::env::var_os(PROGRAM.1).filter(|p| !p.is_empty());
+        let program = program.unwrap_or_else(|| PROGRAM.0.into());
+        return (Command::new(&program), program.to_string_lossy().into_owned());
+    }
+    let mut python = Command::new("python3");
+    python.args(["-c", SCRIPT]);
+    (python, "python3".to_owned())
+}
+
+/// How to get an engine.
+fn install(engine: &str) -> String {
+    match engine {
+        // PyTorch itself reads no ONNX files.
+        "torch" => {
+            "pip install numpy torch onnx2torch: PyTorch runs what onnx2torch makes of the model".to_owned()
+        }
+        e if RUST.contains(&e) => {
+            let (program, variable) = PROGRAM;
+            format!("cargo install --path benches/peers, or name {program} in the environment's {variable}")
+        }
+        e => format!("pip install numpy {e}"),
     }
 }
 

@@ -5,8 +5,9 @@ use super::config::Config;
 use super::engine::{executor, open_model};
 use super::failure::Failure;
 use super::inputs::random_inputs;
+use super::reference::interpret;
 use super::verify::is_coarse;
-use nnc_ir::{Graph, Interpreter};
+use nnc_ir::Graph;
 use nnc_runtime::Value;
 use nnc_tensor::compare::{Difference, Tolerance, compare};
 use serde_json::json;
@@ -54,9 +55,7 @@ pub(crate) fn prove(model: &Path, graph: &Graph, artifact: &Path, config: &Confi
     let known = sets.len();
     if sets.is_empty() {
         let inputs = random_inputs(&session.inputs(), &config.sizes(), 0)?;
-        let outputs = Interpreter::new(graph).run(&inputs);
-        let outputs = outputs
-            .map_err(|e| Failure::user(format!("--verify: the interpreter refuses the model: {e}")))?;
+        let outputs = interpret(graph, &inputs)?;
         sets.push(DataSet { inputs, outputs });
     }
     let stated = if known > 0 { stated_tolerance(folder)? } else { None };

@@ -61,7 +61,8 @@ pub(crate) fn judge(
     (difference, distance)
 }
 
-fn interpret(graph: &Graph, inputs: &[Value]) -> Result<Vec<Value>, Failure> {
+/// What the interpreter computes.
+pub(crate) fn interpret(graph: &Graph, inputs: &[Value]) -> Result<Vec<Value>, Failure> {
     let run = Interpreter::new(graph).run(inputs);
     run.map_err(|e| Failure::user(format!("the interpreter refuses the model: {e}")))
 }

@@ -10,6 +10,7 @@ use super::layers::first_deviation;
 use super::options::CompileOptions;
 use super::out::say;
 use super::reference::{self, Engine, Model};
+use super::roundtrip::loss;
 use clap::Args;
 use nnc::CompileError;
 use nnc::model::ModelError;
@@ -51,6 +52,9 @@ pub(crate) struct VerifyArgs {
     /// Name the first node that deviates from the interpreter.
     #[arg(long)]
     layers: bool,
+    /// Send the graph through its text form and another artifact too, whose results must be the same bits.
+    #[arg(long)]
+    roundtrip: bool,
     #[command(flatten)]
     compile: CompileOptions,
 }
@@ -235,7 +239,11 @@ fn verify(
             difference.merge(one, || format!("output \"{}\"", outputs[i]));
         }
     }
-    let message = difference.problem.clone().unwrap_or_default();
+    let mut message = difference.problem.clone().unwrap_or_default();
+    if args.roundtrip && message.is_empty() {
+        let how = (&config.compile, isa);
+        message = loss(&graph, &mut session, &sets, how, executor)?.unwrap_or_default();
+    }
     let status = if message.is_empty() { Status::Pass } else { Status::Fail };
     let (kernels, routines) = (session.artifact().plan().kernels.len(), engine::routines(&session));
     let layer = match sets.first().filter(|_| args.layers) {

@@ -324,3 +324,165 @@ fn wrong_options_are_named() {
     assert_eq!(run.status.code(), Some(2));
     assert!(text(&run.stderr).contains("NNC_THREADS"));
 }
+
+/// The lines of JSON that a command prints.
+fn json_lines(folder: &TempDir, words: &str) -> Vec<serde_json::Value> {
+    good(folder, words).lines().map(|l| serde_json::from_str(l).expect("a JSON object a line")).collect()
+}
+
+fn example(name: &str) -> String {
+    crate::program::root().join("examples").join(name).display().to_string()
+}
+
+#[test]
+fn costs_are_counted() {
+    let f = folder(&[("m.onnx", &relu(&[0, 3]))]);
+    let relu = json_lines(&f, "show m.onnx --costs --json --dim n=1..9");
+    assert_eq!((&relu[0]["flop"], &relu[0]["bytes"]), (&3.into(), &24.into()));
+    let table = good(&f, "show m.onnx --costs --dim n=4");
+    assert!(table.contains("12 FLOP") && !table.contains("at n"), "{table}");
+    assert!(good(&f, "show m.onnx --costs").contains("at n = 1 (free)"));
+    let digits = json_lines(&f, &format!("show {} --costs --json", example("digits/model.onnx")));
+    // Three convolutions of 3×3 without padding, the first two with ReLU; ReLU and batch normalization; two
+    // products, the first with ReLU; a softmax of ten. A sum of k products is 2 k, the bias one more.
+    let convolutions = [(26 * 26 * 8, 9, 2), (24 * 24 * 16, 72, 2), (22 * 22 * 24, 144, 1)];
+    let hidden = 22 * 22 * 24;
+    let expected: u64 = convolutions.iter().map(|(n, k, more)| n * (2 * k + more)).sum::<u64>()
+        + 3 * hidden
+        + 32 * (2 * hidden + 2)
+        + 10 * (2 * 32 + 1)
+        + 5 * 10;
+    assert_eq!(digits.iter().filter_map(|l| l["flop"].as_u64()).sum::<u64>(), expected);
+    good(&f, "compile m.onnx");
+    let artifact = json_lines(&f, "show m.nnc --costs --json");
+    assert!(artifact[0]["flop"].is_null() && artifact[0]["bytes"] == 24);
+}
+
+#[test]
+fn compile_runs_what_it_wrote() {
+    let (x, y) = ([-1.0f32, 2.0], [0.0f32, 2.0]);
+    let tensor = |v: &[f32], name| write_tensor_proto(&Tensor::from_slice(&[2], v).unwrap(), name);
+    let f = folder(&[
+        ("m.onnx", &relu(&[2])),
+        ("good/model.onnx", &relu(&[2])),
+        ("good/test_data_set_0/input_0.pb", &tensor(&x, "x")),
+        ("good/test_data_set_0/output_0.pb", &tensor(&y, "y")),
+        ("wrong/model.onnx", &relu(&[2])),
+        ("wrong/test_data_set_0/input_0.pb", &tensor(&x, "x")),
+        ("wrong/test_data_set_0/output_0.pb", &tensor(&x, "y")),
+    ]);
+    assert!(good(&f, "compile m.onnx --verify").contains("verified   against the interpreter"));
+    assert!(good(&f, "compile good/model.onnx --verify").contains("against 1 data set beside the model"));
+    let json = json_lines(&f, "compile good/model.onnx --verify --json");
+    assert_eq!(
+        (&json[0]["verified"]["reference"], &json[0]["verified"]["max_abs"]),
+        (&"files".into(), &0.0.into())
+    );
+    let run = nnc(&f, "compile wrong/model.onnx --verify");
+    let message = text(&run.stderr);
+    assert_eq!((run.status.code(), message.matches("error:").count()), (Some(1), 1), "{message}");
+    assert!(message.contains("wrong results: output \"y\""), "{message}");
+}
+
+#[test]
+fn compile_holds_to_a_limit() {
+    let f = folder(&[("m.onnx", &relu(&[0, 3]))]);
+    let parts = ["0 B weights", "12 KB activations", "n = 1000", "allowed are 4000", "--dim"];
+    bad(&f, "compile m.onnx --dim n=1..1000 --max-memory 4KB", &parts);
+    bad(&f, "compile m.onnx --max-memory much", &["--max-memory", "512MB"]);
+    bad(&f, "compile m.onnx --max-memory 1GB --emit dot", &["--max-memory", "--emit dot"]);
+    good(&f, "compile m.onnx --dim n=1..100 --max-memory 4KB");
+}
+
+#[test]
+fn reports_stand_alone() {
+    let nodes = [node("", "Exp", &["x"], "</td><i>&\"a"), node("", "MatMul", &["</td><i>&\"a", "x"], "y")];
+    let f = folder(&[("m<b>.onnx", &model(&[2, 2], &nodes, &[]))]);
+    good(&f, "compile m<b>.onnx -o m.nnc --report page.html");
+    let page = std::fs::read_to_string(f.path().join("page.html")).unwrap();
+    assert!(page.contains("<title>m&lt;b&gt;.onnx – nnc</title>") && page.ends_with("</html>\n"), "{page}");
+    assert!(page.contains("&lt;/td&gt;&lt;i&gt;&amp;&quot;a"), "{page}");
+    for foreign in ["<i>", "<b>", "<script", "http:", "https:", "src=", "@import"] {
+        assert!(!page.contains(foreign), "{foreign} in {page}");
+    }
+    for (open, close) in [("<table", "</table>"), ("<tr>", "</tr>"), ("<td", "</td>"), ("<svg", "</svg>")] {
+        assert_eq!(page.matches(open).count(), page.matches(close).count(), "{open}");
+    }
+    assert!(page.contains("<code>contract</code>") && page.contains("20 FLOP"), "{page}");
+    bad(&f, "compile m<b>.onnx --report none/page.html", &["none", "cannot write"]);
+}
+
+#[test]
+fn graphs_survive_their_text() {
+    let f = folder(&[("m.onnx", &relu(&[0, 3]))]);
+    let words = format!("verify m.onnx {} {} --roundtrip --json", example("digits"), example("keywords"));
+    for line in json_lines(&f, &words) {
+        assert_eq!((&line["status"], &line["message"]), (&"pass".into(), &"".into()));
+    }
+}
+
+#[test]
+fn kernels_have_rates() {
+    let f = folder(&[]);
+    let lines = json_lines(&f, "bench --kernels --json --time 1ms");
+    let picked = lines.iter().filter(|l| l["picked"] == true).count();
+    let mut trials: Vec<String> = lines.iter().map(|l| format!("{} {}", l["contract"], l["sizes"])).collect();
+    trials.dedup();
+    assert_eq!(picked, trials.len());
+    for line in &lines {
+        assert!(line["rate"].as_f64().unwrap() > 0.0 && line["peak"].as_f64().unwrap() > 0.0, "{line}");
+    }
+    assert!(good(&f, "bench --kernels --time 1ms").contains("multiply-adds in registers"));
+    bad(&f, "bench", &["<MODEL|CASE>"]);
+    bad(&f, "bench --assert", &["--kernels"]);
+}
+
+#[test]
+fn profiles_tell_of_the_binding() {
+    let f = folder(&[("m.onnx", &relu(&[0, 3]))]);
+    assert!(good(&f, "run m.onnx --input x=zeros --profile t.json").contains("before the first step"));
+    let trace = std::fs::read(f.path().join("t.json")).unwrap();
+    let trace: serde_json::Value = serde_json::from_slice(&trace).unwrap();
+    assert_eq!((&trace[0]["name"], &trace[1]["args"]["step"]), (&"bind sizes".into(), &0.into()));
+    let json = json_lines(&f, "run m.onnx --input x=zeros --profile t.json --json");
+    assert!(json[0]["binding"].as_f64().unwrap() > 0.0 && json[0]["profile"][0]["calls"] == 1, "{json:?}");
+}
+
+#[test]
+fn missing_peers_say_how_to_get_them() {
+    let f = folder(&[("m.onnx", &relu(&[2]))]);
+    let cases = [("tract", "NNC_PEERS"), ("openvino", "pip install numpy openvino"), ("torch", "onnx2torch")];
+    for (engine, help) in cases {
+        let mut run = Command::new(program());
+        run.args(["bench", "m.onnx", "--time", "1ms", "--against", engine]).current_dir(f.path());
+        let run = run.env("PATH", "").env("NNC_PEERS", "./none").output().expect("the program starts");
+        let message = text(&run.stderr);
+        assert_eq!((run.status.code(), message.matches("error:").count()), (Some(2), 1), "{message}");
+        assert!(message.contains(engine) && message.contains(help), "{message}");
+    }
+    bad(&f, "bench m.onnx --against abacus", &["abacus", "tract"]);
+}
+
+/// A peer is any program that speaks the protocol.
+#[cfg(unix)]
+#[test]
+fn peers_take_turns() {
+    use std::os::unix::fs::PermissionsExt;
+    let script = b"#!/bin/sh\ncp \"$FOUND\" \"$4\"\necho '{\"version\": \"1.2\"}'\n\
+        while read seconds; do echo '{\"times\": [0.5]}'; done\n";
+    let f = folder(&[("m.onnx", &relu(&[2])), ("peer", script)]);
+    std::fs::set_permissions(f.path().join("peer"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    good(&f, "run m.onnx --input x=zeros -o right.npz");
+    good(&f, "run m.onnx --input x=random -o other.npz");
+    for (found, agrees) in [("right.npz", true), ("other.npz", false)] {
+        let mut run = Command::new(program());
+        run.args(["bench", "m.onnx", "--input", "x=zeros", "--time", "1ms", "--json", "--against", "rten"]);
+        run.current_dir(f.path()).env("NNC_PEERS", "./peer").env("FOUND", found);
+        let run = run.output().expect("the program starts");
+        assert!(run.status.success(), "{}", text(&run.stderr));
+        let line: serde_json::Value = serde_json::from_str(&text(&run.stdout)).unwrap();
+        let peer = &line["peers"][0];
+        assert_eq!((&peer["engine"], &peer["median"]), (&"rten 1.2".into(), &0.5.into()));
+        assert_eq!(peer["agrees"], agrees, "{line}");
+    }
+}

@@ -1,91 +1,104 @@
-//! Times tract or rten on a model folder: `nnc-peers tract|rten FOLDER`.
+//! Runs tract or rten on a model, in one of two ways:
 //!
-//! The folder holds model.onnx and test_data_set_0/input_K.pb. The last line printed is JSON with
-//! the median latency in seconds, as `time_peers.py --command` reads it. One thread.
+//! - `nnc-peers tract|rten FOLDER` times a folder with model.onnx and test_data_set_0/input_K.pb on one
+//!   thread. The last line printed is JSON with the median latency in seconds, as
+//!   `time_peers.py --command` reads it.
+//! - `nnc-peers tract|rten MODEL INPUTS.npz OUTPUTS.npz THREADS` is what `nnc bench --against` starts: it
+//!   runs once, writes the outputs, prints `{"version": …}`, and then answers each line `SECONDS` on standard
+//!   input by the latencies of as many runs as fill that time. Errors are printed as `{"error": …}`.
 
-use nnc_tensor::file::read_tensor_proto;
-use nnc_tensor::{DType, Tensor};
+mod rten;
+mod tract;
+
+use nnc_tensor::Tensor;
+use nnc_tensor::file::{read_npz, read_tensor_proto, write_npz};
 use std::error::Error;
+use std::io::BufRead;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-type Failure = Box<dyn Error + Send + Sync>;
+/// Whatever goes wrong.
+pub type Failure = Box<dyn Error + Send + Sync>;
 
-/// Inputs by name.
-fn inputs(folder: &Path) -> Result<Vec<(String, Tensor)>, Failure> {
+/// Tensors by name.
+pub type Named = Vec<(String, Tensor)>;
+
+/// A model with its inputs, ready to run.
+pub trait Engine {
+    /// Runs once and forgets the outputs.
+    fn run(&mut self) -> Result<(), Failure>;
+
+    /// Runs once.
+    fn outputs(&mut self) -> Result<Named, Failure>;
+}
+
+fn open(engine: &str, model: &Path, inputs: Named, threads: usize) -> Result<Box<dyn Engine>, Failure> {
+    match engine {
+        "tract" => Ok(Box::new(tract::Tract::open(model, inputs, threads)?)),
+        "rten" => Ok(Box::new(rten::Rten::open(model, inputs, threads)?)),
+        other => Err(format!("\"{other}\" is no engine").into()),
+    }
+}
+
+/// The versions that Cargo.toml fixes.
+fn version(engine: &str) -> &'static str {
+    if engine == "tract" { "0.23.9" } else { "0.27.0" }
+}
+
+/// The inputs of a folder's first data set.
+fn inputs(folder: &Path) -> Result<Named, Failure> {
     let set = folder.join("test_data_set_0");
     let read = |i: usize| std::fs::read(set.join(format!("input_{i}.pb"))).ok();
     (0..).map_while(read).map(|bytes| Ok(read_tensor_proto(&bytes)?)).collect()
 }
 
-/// Median of the runs that fill half a second, after one to warm up.
-fn median(mut run: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
-    run()?;
+/// Latencies of as many runs as fill some seconds, at least `least`.
+fn sample(engine: &mut dyn Engine, limit: Duration, least: usize) -> Result<Vec<f64>, Failure> {
     let (begin, mut times) = (Instant::now(), Vec::new());
-    while begin.elapsed() < Duration::from_millis(500) || times.len() < 3 {
+    while times.len() < least || begin.elapsed() < limit {
         let start = Instant::now();
-        run()?;
+        engine.run()?;
         times.push(start.elapsed().as_secs_f64());
     }
+    Ok(times)
+}
+
+/// Prints the median of half a second, after one run to warm up.
+fn time(engine: &str, folder: &Path) -> Result<(), Failure> {
+    let mut engine = open(engine, &folder.join("model.onnx"), inputs(folder)?, 1)?;
+    engine.run()?;
+    let mut times = sample(&mut *engine, Duration::from_millis(500), 3)?;
     times.sort_by(f64::total_cmp);
-    Ok(times[times.len() / 2])
+    println!("{{\"median\": {}}}", times[times.len() / 2]);
+    Ok(())
 }
 
-fn tract(folder: &Path) -> Result<f64, Failure> {
-    use tract_onnx::prelude::*;
-    let mut model = tract_onnx::onnx().model_for_path(folder.join("model.onnx"))?;
-    let mut values: TVec<TValue> = tvec!();
-    for (i, (_, t)) in inputs(folder)?.into_iter().enumerate() {
-        let value: tract_onnx::prelude::Tensor = match t.dtype() {
-            DType::F32 => tract_ndarray::ArrayD::from_shape_vec(t.shape(), t.elems::<f32>()?.into_owned())?.into(),
-            DType::I64 => tract_ndarray::ArrayD::from_shape_vec(t.shape(), t.elems::<i64>()?.into_owned())?.into(),
-            other => return Err(format!("inputs of type {other} are not passed on").into()),
-        };
-        model.set_input_fact(i, InferenceFact::dt_shape(value.datum_type(), value.shape()))?;
-        values.push(value.into_tvalue());
+/// Answers questions until there are no more.
+fn serve(engine: &str, files: [&Path; 3], threads: usize) -> Result<(), Failure> {
+    let feed = read_npz(&std::fs::read(files[1])?, 16 << 30)?;
+    let mut running = open(engine, files[0], feed, threads)?;
+    std::fs::write(files[2], write_npz(&running.outputs()?)?)?;
+    println!("{{\"version\": \"{}\"}}", version(engine));
+    for line in std::io::stdin().lock().lines() {
+        let limit = Duration::try_from_secs_f64(line?.trim().parse()?)?;
+        println!("{{\"times\": {:?}}}", sample(&mut *running, limit, 1)?);
     }
-    let plan = model.into_optimized()?.into_runnable()?;
-    median(|| {
-        plan.run(values.clone())?;
-        Ok(())
-    })
-}
-
-fn rten(folder: &Path) -> Result<f64, Failure> {
-    use rten::{Model, RunOptions, ThreadPool, Value};
-    let model = Model::load_file(folder.join("model.onnx"))?;
-    let mut values = Vec::new();
-    for (name, t) in inputs(folder)? {
-        let shape = t.shape().to_vec();
-        let value: Value = match t.dtype() {
-            DType::F32 => rten_tensor::Tensor::from_data(&shape[..], t.elems::<f32>()?.into_owned()).into(),
-            // rten has 32-bit integers only.
-            DType::I64 => {
-                let narrow: Vec<i32> = t.elems::<i64>()?.iter().map(|v| *v as i32).collect();
-                rten_tensor::Tensor::from_data(&shape[..], narrow).into()
-            }
-            other => return Err(format!("inputs of type {other} are not passed on").into()),
-        };
-        values.push((model.node_id(&name)?, value));
-    }
-    let pool = std::sync::Arc::new(ThreadPool::with_num_threads(1));
-    median(|| {
-        let views = values.iter().map(|(id, v)| (*id, v.as_view().into())).collect();
-        let mut options = RunOptions::default();
-        options.thread_pool = Some(pool.clone());
-        model.run(views, model.output_ids(), Some(options))?;
-        Ok(())
-    })
+    Ok(())
 }
 
 fn main() -> Result<(), Failure> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [engine, folder] = args.as_slice() else { return Err("usage: nnc-peers tract|rten FOLDER".into()) };
-    let seconds = match engine.as_str() {
-        "tract" => tract(Path::new(folder))?,
-        "rten" => rten(Path::new(folder))?,
-        other => return Err(format!("\"{other}\" is no engine").into()),
-    };
-    println!("{{\"median\": {seconds}}}");
-    Ok(())
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match *words.as_slice() {
+        [engine, folder] => time(engine, Path::new(folder)),
+        [engine, model, inputs, outputs, threads] => {
+            let files = [model, inputs, outputs].map(Path::new);
+            serve(engine, files, threads.parse()?).or_else(|e| {
+                let text = e.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+                println!("{{\"error\": {:?}}}", text.replace(|c: char| !c.is_ascii() || c.is_control(), "?"));
+                Ok(())
+            })
+        }
+        _ => Err("usage: nnc-peers tract|rten FOLDER, or MODEL INPUTS OUTPUTS THREADS in its place".into()),
+    }
 }

@@ -23,6 +23,7 @@ pub mod args;
 mod isa;
 mod simd;
 mod table;
+pub mod trial;
 
 mod convert;
 mod dwconv;
