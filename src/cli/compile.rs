@@ -4,7 +4,7 @@ use super::config::Config;
 use super::failure::Failure;
 use super::memory::{arena, hold_to};
 use super::options::CompileOptions;
-use super::out::{bytes, replaceable, say, seconds, spinner, write_file};
+use super::out::{bytes, place_for, replaceable, say, seconds, spinner, write_file};
 use super::page;
 use super::proof::{Proof, prove};
 use super::units;
@@ -134,6 +134,10 @@ fn compile(args: &CompileArgs, config: &Config, graph: &Graph, output: &Path) ->
     let program = nnc::lower(&optimized, &options)?;
     if let Some(limit) = args.max_memory {
         hold_to(limit, &program, &config.greatest_sizes())?;
+    }
+    if let Some(path) = &args.report {
+        // The artifact should not be there without its page.
+        place_for(path)?;
     }
     let compiled = nnc::write(&program, &options, output)?;
     let sizes = config.sizes();

@@ -54,26 +54,22 @@ pub(crate) fn weights(program: &Program) -> u64 {
     program.weights.iter().map(|w| w.byte_len()).sum()
 }
 
-/// The free sizes of a plan's inputs that `sizes` does not name; they are counted as 1.
-pub(crate) fn free_sizes(plan: &Plan, sizes: &Sizes) -> Vec<String> {
-    let mut free = Vec::new();
-    let shapes = plan.inputs.iter().map(|p| &plan.buffers[p.buffer.index()].shape);
-    shapes.flatten().for_each(|d| {
+/// `n = 8, m = 1 (free)`: the sizes of its inputs that numbers about a plan hold at; empty where all are fixed.
+pub(crate) fn at_sizes(plan: &Plan, sizes: &Sizes) -> String {
+    let mut found: Vec<String> = Vec::new();
+    for d in plan.inputs.iter().flat_map(|p| &plan.buffers[p.buffer.index()].shape) {
         plan.dims[d.index()].visit_syms(&mut |s| {
             let name = s.to_string().trim_matches('"').to_owned();
-            if !sizes.contains_key(&name) && !free.contains(&name) {
-                free.push(name);
+            let text = match sizes.get(&name) {
+                Some(size) => format!("{name} = {size}"),
+                None => format!("{name} = 1 (free)"),
+            };
+            if !found.contains(&text) {
+                found.push(text);
             }
         });
-    });
-    free
-}
-
-/// `n = 8, m = 1 (free)`: the sizes that numbers about a plan hold at; empty where it has none.
-pub(crate) fn at_sizes(plan: &Plan, sizes: &Sizes) -> String {
-    let given = sizes.iter().map(|(name, size)| format!("{name} = {size}"));
-    let free = free_sizes(plan, sizes).into_iter().map(|name| format!("{name} = 1 (free)"));
-    given.chain(free).collect::<Vec<_>>().join(", ")
+    }
+    found.join(", ")
 }
 
 /// Refuses a program whose weights and activations take more than `limit` bytes.

@@ -82,11 +82,17 @@ pub(crate) fn spinner(what: &str) -> indicatif::ProgressBar {
 /// Writes a file whole or not at all.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let fail = |e: std::io::Error| Failure::user(format!("cannot write \"{}\": {e}", path.display()));
-    replaceable(path)?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
+    let mut file = place_for(path)?;
     file.write_all(bytes).and_then(|()| file.flush()).map_err(fail)?;
     file.persist(path).map(drop).map_err(|e| fail(e.error))
+}
+
+/// A temporary file beside a file that can be written; it goes if nothing is done with it.
+pub(crate) fn place_for(path: &Path) -> Result<tempfile::NamedTempFile, Failure> {
+    replaceable(path)?;
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    tempfile::NamedTempFile::new_in(folder)
+        .map_err(|e| Failure::user(format!("cannot write \"{}\": {e}", path.display())))
 }
 
 /// Refuses to put a file in the place of a device or folder.
