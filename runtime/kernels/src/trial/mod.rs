@@ -122,7 +122,7 @@ impl Trial {
             Sizes::Product(m, n, t, k) => [m * n, m * t * k, panels(n) * t * k, pointers(m * t)],
             // Four bytes to a float; the table is followed by the scales of the columns.
             Sizes::Bytes(m, n, t, k) => {
-                let k = k.next_multiple_of(4) / 4;
+                let k = k.div_ceil(4);
                 [m * n, m * t * k, panels(n) * t * k, pointers(m * t) + n]
             }
             Sizes::Depthwise(w, c, k) => [w * c, w * k * c, k * k * c, 0],
