@@ -2,7 +2,7 @@
 //!
 //! [`model::import`] reads a model, [`compile`] optimizes it and writes an artifact;
 //! [`nnc_runtime::Session`] runs it. The stages are there for themselves too: [`optimize`], [`lower`],
-//! [`write`].
+//! [`write()`].
 #![deny(unsafe_code)]
 
 mod compile;
