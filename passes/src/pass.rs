@@ -36,6 +36,9 @@ pub struct Schedule {
     pub block: Option<(i64, i64)>,
     /// The right operand of a product is packed into panels first; else it is read where it lies.
     pub packs: bool,
+    /// A right operand of four-bit numbers is unpacked into panels of floats first; else the product reads
+    /// it as it is stored.
+    pub unpacks: bool,
     /// Products summed in one go, and the same for results of one panel of columns, whose few sums are
     /// quickly stored and loaded. Longer sums are cut: their rounding error grows with the length.
     pub runs: Option<(i64, i64)>,
@@ -51,6 +54,7 @@ impl Schedule {
         chunk: 4096,
         block: None,
         packs: true,
+        unpacks: true,
         runs: Some((512, 64)),
         row_kernels: true,
         depthwise_kernel: true,
@@ -60,6 +64,7 @@ impl Schedule {
         chunk: 1024,
         block: Some((64, 64)),
         packs: false,
+        unpacks: false,
         runs: None,
         row_kernels: false,
         depthwise_kernel: false,

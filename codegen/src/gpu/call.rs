@@ -3,6 +3,7 @@
 use super::gemm;
 use super::kernel::{Emitter, Result, Space};
 use super::ptx::{Kind, Reg};
+use super::scalar::is_signed;
 use nnc_ir::tile::Arg;
 use nnc_ir::{DType, Dim};
 
@@ -10,8 +11,12 @@ use nnc_ir::{DType, Dim};
 type Generator = fn(&mut Emitter<'_>, &[Arg]) -> Result<()>;
 
 /// Contracts that have device code.
-const ROWS: &[(&str, u32, Generator)] =
-    &[("f32_gemm", 2, gemm::packed), ("f32_gemm_strided", 1, gemm::strided)];
+const ROWS: &[(&str, u32, Generator)] = &[
+    ("f32_gemm", 2, gemm::packed),
+    ("f32_gemm_strided", 1, gemm::strided),
+    ("f32_gemm_nibbles", 1, gemm::nibbles),
+    ("i8_gemm", 1, gemm::i8),
+];
 
 /// An address among a call's arguments.
 #[derive(Clone, Copy)]
@@ -47,6 +52,16 @@ impl Emitter<'_> {
             Arg::Local(l) if self.dtype(*l) == DType::I64 => self.read(*l),
             other => Err(format!("{other} where an integer belongs")),
         }
+    }
+
+    /// The integer in an argument as 32 bits.
+    pub(super) fn word_arg(&mut self, arg: &Arg) -> Result<Reg> {
+        let (value, signed) = match arg {
+            Arg::Int(d) => (self.index(d)?, true),
+            Arg::Local(l) if self.dtype(*l).is_int() => (self.read(*l)?, is_signed(self.dtype(*l))),
+            other => return Err(format!("{other} where an integer belongs")),
+        };
+        Ok(self.resize(value, signed, Kind::Word))
     }
 
     /// The float in an argument.

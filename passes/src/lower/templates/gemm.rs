@@ -23,6 +23,9 @@ pub(crate) const GEMM: (&str, u32) = ("f32_gemm", 2);
 /// The same with a right operand that lies anywhere: strides along k and along the columns take the place
 /// of the distance of panels.
 pub(crate) const STRIDED: (&str, u32) = ("f32_gemm_strided", 1);
+/// The same with a right operand of four-bit numbers: the words of `nibbles::Weights` take the place of the
+/// right operand's.
+pub(crate) const NIBBLES: (&str, u32) = ("f32_gemm_nibbles", 1);
 /// Version of the packing kernel's arguments that is written here.
 pub(crate) const PACK: (&str, u32) = ("f32_pack_b", 1);
 
@@ -205,7 +208,7 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
     // Four bytes take the room of one f32.
     let wide = if plan.bytes.is_some() { k.ceil_div(&Dim::int(4)) } else { k.clone() };
     let mut blocks = blocking(e.schedule, &m, &n, &wide, constant || plan.nibbles.is_some());
-    if plan.nibbles.is_some() {
+    if plan.nibbles.is_some() && e.schedule.unpacks {
         blocks.1 = BlockSize(nibbles::columns_at_once(k.as_const().unwrap_or(1)));
     }
     let batch: Vec<(Letter, Dim)> =
@@ -255,7 +258,9 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
         let operands = Operands::new(e, (a_words, factor), (weights, panels), (set, column.0));
         return requantize::call_and_finish(e, group, node.outputs[0], None, block, operands);
     }
-    let right = if let Some(weights) = &plan.nibbles {
+    let right = if let Some(weights) = plan.nibbles.as_ref().filter(|_| !e.schedule.unpacks) {
+        Right::Nibbles(weights.words(e, &column.0))
+    } else if let Some(weights) = &plan.nibbles {
         let (b, panel) = weights.unpack(e, &column.0, (&column.1, &column.2), &k);
         Right::Panels(b, Dim::ZERO, panel)
     } else if constant {
@@ -282,6 +287,8 @@ pub(crate) enum Right {
     Panels(Mem, Dim, Dim),
     /// Where it lies, and its strides along k and the columns.
     Strided(Mem, Dim, Dim, Dim),
+    /// In panels of four-bit numbers: its words.
+    Nibbles([Arg; 7]),
 }
 
 /// The operands of a product.
@@ -305,6 +312,10 @@ impl Product {
             Right::Strided(mem, at, along_k, along_n) => {
                 words.extend([Arg::Ptr(mem, at), Arg::Int(along_k), Arg::Int(along_n)]);
                 (STRIDED, words)
+            }
+            Right::Nibbles(more) => {
+                words.extend(more);
+                (NIBBLES, words)
             }
         }
     }

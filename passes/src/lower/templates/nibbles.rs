@@ -1,5 +1,6 @@
 //! Constant right operands of four bits with a scale for each block of the summed axis: they stay packed in
-//! the artifact, and the kernel `f32_unpack4` makes panels of f32 of them where a product needs them.
+//! the artifact. Either the kernel `f32_unpack4` makes panels of f32 of them where a product needs them, or
+//! the product `f32_gemm_nibbles` reads them as they are.
 
 use super::PANEL;
 use crate::fold::known::uniform;
@@ -85,16 +86,10 @@ impl Weights {
         [self.value, self.scale].into_iter().chain(self.zero.ok()).collect()
     }
 
-    /// Makes panels of the columns `n0 .. n0 + n_len`, of at most `most` columns: the panels, and the distance
-    /// from one to the next.
-    pub(crate) fn unpack(
-        &self,
-        e: &mut Emitter,
-        n0: &Dim,
-        (n_len, most): (&Dim, &Dim),
-        k: &Dim,
-    ) -> (Mem, Dim) {
-        let panel = Dim::int(PANEL);
+    /// The words that say where the numbers are from column `n0` on, a multiple of a panel: packed panels,
+    /// bytes from one to the next, rows that share a scale, scales, zero points or null, the zero point if
+    /// there are none, elements from the scales of a panel to those of the next.
+    pub(crate) fn words(&self, e: &mut Emitter, n0: &Dim) -> [Arg; 7] {
         let n = PanelAxis { len: self.columns, stride: self.depth };
         let depth = PanelAxis { len: self.depth, stride: 1 };
         let src =
@@ -109,28 +104,39 @@ impl Weights {
             })
         };
         let (scales, zeros) = (by_block(self.scale), self.zero.ok().map(by_block));
+        let int = |v: i64| Arg::Int(Dim::int(v));
+        let (panel, scale_panel) = (self.depth * PANEL / 2, blocks * PANEL);
+        let first = n0.floor_div(&Dim::int(PANEL));
+        let at_scale = first.clone() * Dim::int(scale_panel);
+        [
+            Arg::Ptr(src, first * Dim::int(panel)),
+            int(panel),
+            int(self.block),
+            Arg::Ptr(scales, at_scale.clone()),
+            zeros.map_or(Arg::Null, |z| Arg::Ptr(z, at_scale)),
+            Arg::F32(self.zero.err().unwrap_or(0.0) as f32),
+            int(scale_panel),
+        ]
+    }
+
+    /// Makes panels of the columns `n0 .. n0 + n_len`, of at most `most` columns: the panels, and the distance
+    /// from one to the next.
+    pub(crate) fn unpack(
+        &self,
+        e: &mut Emitter,
+        n0: &Dim,
+        (n_len, most): (&Dim, &Dim),
+        k: &Dim,
+    ) -> (Mem, Dim) {
+        let panel = Dim::int(PANEL);
+        let [src, src_panel, block, scales, zeros, zero, scale_panel] = self.words(e, n0);
         let stride = k.clone() * panel.clone();
         let dst = e.kb.scratch(DType::F32, stride.clone() * most.ceil_div(&panel));
-        let first = n0.floor_div(&panel);
-        let at_scale = first.clone() * Dim::int(blocks * PANEL);
-        let int = |v: i64| Arg::Int(Dim::int(v));
-        e.kb.call(
-            UNPACK.0,
-            UNPACK.1,
-            vec![
-                Arg::Ptr(dst, Dim::ZERO),
-                Arg::Ptr(src, first * Dim::int(self.depth * PANEL / 2)),
-                Arg::Int(k.clone()),
-                Arg::Int(n_len.ceil_div(&panel)),
-                int(self.block),
-                Arg::Ptr(scales, at_scale.clone()),
-                zeros.map_or(Arg::Null, |z| Arg::Ptr(z, at_scale)),
-                Arg::F32(self.zero.err().unwrap_or(0.0) as f32),
-                int(self.depth * PANEL / 2),
-                int(blocks * PANEL),
-                Arg::Int(stride.clone()),
-            ],
-        );
+        let sizes = [Arg::Int(k.clone()), Arg::Int(n_len.ceil_div(&panel)), block];
+        let mut args = vec![Arg::Ptr(dst, Dim::ZERO), src];
+        args.extend(sizes);
+        args.extend([scales, zeros, zero, src_panel, scale_panel, Arg::Int(stride.clone())]);
+        e.kb.call(UNPACK.0, UNPACK.1, args);
         (dst, stride)
     }
 }

@@ -1,0 +1,218 @@
+//! Products of bytes, four to an instruction, and their epilogue: zero points, bias, scale, rounding.
+//!
+//! `Σ (a - za)(b - zb)` is `Σ ab - zb Σ a - za Σ b + depth · za · zb` in 32 bits that wrap: the sums of B's
+//! columns come with the call, those of A's rows are made beside the products where B has zero points.
+
+use super::super::call::{Pointer, dim_arg, flags_arg};
+use super::super::kernel::{Emitter, Result};
+use super::super::ptx::{At, Float, Kind, Reg};
+use super::finish::{Columns, Row, clamped, on};
+use super::left::words_of;
+use super::{DEPTH, Left, Product, Right, SIDE, Sums, Thread};
+use nnc_ir::Dim;
+use nnc_ir::tile::Arg;
+
+const ACCUMULATE: i64 = 1;
+const BIAS: i64 = 1 << 1;
+const CLAMP: i64 = 1 << 3;
+const A_SIGNED: i64 = 1 << 5;
+const FLOAT_BIAS: i64 = 1 << 6;
+
+/// Four bytes of one.
+pub(super) const ONES: i64 = 0x0101_0101;
+
+/// The instruction that adds the products of four bytes of A by four of B, which have signs.
+pub(super) fn dot(signed: bool) -> &'static str {
+    if signed { "dp4a.s32.s32" } else { "dp4a.u32.s32" }
+}
+
+/// What is stored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stored {
+    Sums,
+    Floats,
+    /// The scaled sums, rounded and moved by a zero point, with a sign or without.
+    Bytes(bool),
+}
+
+/// What is done to sums of bytes before they are stored.
+struct Finish {
+    accumulates: bool,
+    stored: Stored,
+    depth: Dim,
+    /// Zero point of A; `None` where it is 0.
+    a_zero: Option<Reg>,
+    b_zero: Option<Pointer>,
+    column_sums: Option<Pointer>,
+    bias: Option<Pointer>,
+    scale: Option<Pointer>,
+    factor: Reg,
+    float_bias: Option<Pointer>,
+    out_zero: i64,
+    clamp: Option<(Reg, Reg)>,
+}
+
+/// Code of `i8_gemm`.
+pub(super) fn product(e: &mut Emitter<'_>, args: &[Arg]) -> Result<()> {
+    let (kc, taps) = (dim_arg(&args[9])?, dim_arg(&args[8])?);
+    let left = Left::bytes(e, &args[4..8], &args[9])?;
+    let right = Right::panels(e, &args[10], &dim_arg(&args[11])?.floor_div(&Dim::int(4)))?;
+    let even = kc.as_const().is_some_and(|k| k % (4 * DEPTH) == 0);
+    let p = Product::new(e, args, (left, right), (&words_of(kc), even))?;
+    let signed = flags_arg(&args[12])? & A_SIGNED != 0;
+    let finish = Finish::new(e, &args[12..], taps.clone() * kc.clone())?;
+    let sums = Sums::bytes(e, signed, finish.b_zero.is_some());
+    super::product(e, &p, sums, &mut |e, t, at| finish.store(e, &p, t, at))
+}
+
+/// What the formula has for each of a thread's columns.
+struct ByColumn {
+    /// What zero points and bias add, whatever the row.
+    offset: Vec<Option<Reg>>,
+    b_zero: Option<Vec<Reg>>,
+    scale: Vec<Reg>,
+    float_bias: Option<Vec<Reg>>,
+}
+
+impl Finish {
+    fn new(e: &mut Emitter<'_>, args: &[Arg], depth: Dim) -> Result<Finish> {
+        let flags = flags_arg(&args[0])?;
+        let known = ACCUMULATE | BIAS | CLAMP | A_SIGNED | FLOAT_BIAS;
+        if flags & !known != 0 {
+            return Err(format!("flags {flags:#x} of a product of bytes"));
+        }
+        let set = |flag: i64| flags & flag != 0;
+        let stored = match dim_arg(&args[1])?.as_const() {
+            Some(0) => Stored::Sums,
+            Some(1) => Stored::Floats,
+            Some(2) => Stored::Bytes(false),
+            Some(3) => Stored::Bytes(true),
+            _ => return Err("an unknown form of a product of bytes".into()),
+        };
+        let a_zero = match &args[2] {
+            Arg::Int(d) if d.is(0) => None,
+            other => Some(e.word_arg(other)?),
+        };
+        Ok(Finish {
+            accumulates: set(ACCUMULATE),
+            stored,
+            depth,
+            a_zero,
+            b_zero: e.pointer_arg(&args[3])?,
+            column_sums: e.pointer_arg(&args[4])?,
+            bias: on(e, set(BIAS), &args[5])?,
+            scale: e.pointer_arg(&args[6])?,
+            factor: e.float_arg(&args[7])?,
+            float_bias: on(e, set(FLOAT_BIAS), &args[8])?,
+            out_zero: dim_arg(&args[9])?.as_const().ok_or("a zero point that is not constant")?,
+            clamp: match set(CLAMP) {
+                true => Some((e.float_arg(&args[10])?, e.float_arg(&args[11])?)),
+                false => None,
+            },
+        })
+    }
+
+    fn by_column(&self, e: &mut Emitter<'_>, columns: &Columns) -> Result<ByColumn> {
+        let read = |e: &mut Emitter<'_>, from: Option<Pointer>, kind| from.map(|p| columns.read(e, p, kind));
+        let b_zero = read(e, self.b_zero, Kind::Word);
+        let bias = read(e, self.bias, Kind::Word);
+        let mut offset: Vec<Option<Reg>> = match bias {
+            Some(bias) => bias.into_iter().map(Some).collect(),
+            None => vec![None; SIDE as usize],
+        };
+        if let Some(zero) = self.a_zero {
+            let sums = self.column_sums.ok_or("a zero point without the sums of columns")?;
+            let sums = read(e, Some(sums), Kind::Word).unwrap_or_default();
+            let depth = e.index(&self.depth)?;
+            let depth = e.resize(depth, false, Kind::Word);
+            let least = e.t.op(Kind::Word, "neg.s32", &[&zero]);
+            for (j, (offset, sum)) in offset.iter_mut().zip(sums).enumerate() {
+                // -za · (Σ b - depth · zb)
+                let sum = match &b_zero {
+                    Some(zeros) => {
+                        let both = e.t.op(Kind::Word, "mul.lo.s32", &[&depth, &zeros[j]]);
+                        e.t.op(Kind::Word, "sub.s32", &[&sum, &both])
+                    }
+                    None => sum,
+                };
+                *offset = Some(match *offset {
+                    Some(bias) => e.t.op(Kind::Word, "mad.lo.s32", &[&least, &sum, &bias]),
+                    None => e.t.op(Kind::Word, "mul.lo.s32", &[&least, &sum]),
+                });
+            }
+        }
+        let scale = match read(e, self.scale.filter(|_| self.stored != Stored::Sums), Kind::Single) {
+            Some(scale) => scale.into_iter().map(|s| e.t.mul(s, self.factor)).collect(),
+            None => vec![self.factor; SIDE as usize],
+        };
+        let float_bias = read(e, self.float_bias, Kind::Single);
+        Ok(ByColumn { offset, b_zero, scale, float_bias })
+    }
+
+    fn store(&self, e: &mut Emitter<'_>, p: &Product, t: &Thread, (m0, n0): (Reg, Reg)) -> Result<()> {
+        let columns = Columns::new(e, p, t, n0);
+        let by_column = self.by_column(e, &columns)?;
+        columns.rows(e, p, t, m0, &mut |e, i, row| {
+            self.row(e, p, t, (i, row), &by_column);
+            Ok(())
+        })
+    }
+
+    fn row(&self, e: &mut Emitter<'_>, p: &Product, t: &Thread, (i, row): (usize, &Row), by: &ByColumn) {
+        let size = if matches!(self.stored, Stored::Bytes(_)) { 1 } else { 4 };
+        let c = row.address(e, p.c, p.ldc, i64::from(size));
+        let row_sum = t.sums.bytes.as_ref().and_then(|(_, rows)| rows.get(i).copied());
+        for (j, ok) in row.exist.iter().enumerate() {
+            let at = At(c, size * j as i32);
+            let mut s = t.sums.products[i * SIDE as usize + j];
+            if let Some(offset) = by.offset[j] {
+                s = e.t.op(Kind::Word, "add.s32", &[&s, &offset]);
+            }
+            if let (Some(zeros), Some(row_sum)) = (&by.b_zero, row_sum) {
+                let both = e.t.op(Kind::Word, "mul.lo.s32", &[&zeros[j], &row_sum]);
+                s = e.t.op(Kind::Word, "sub.s32", &[&s, &both]);
+            }
+            let space = p.c.space.name();
+            match self.stored {
+                Stored::Sums => {
+                    if self.accumulates {
+                        let before = e.t.int(Kind::Word, 0);
+                        e.t.put_if(*ok, &format!("ld.{space}.b32"), &[&before, &at]);
+                        s = e.t.op(Kind::Word, "add.s32", &[&before, &s]);
+                    }
+                    e.t.put_if(*ok, &format!("st.{space}.b32"), &[&at, &s]);
+                }
+                Stored::Floats => {
+                    let y = self.scaled(e, s, j, by);
+                    e.t.put_if(*ok, &format!("st.{space}.f32"), &[&at, &y]);
+                }
+                Stored::Bytes(signed) => {
+                    let y = self.scaled(e, s, j, by);
+                    let byte = self.rounded(e, y, signed);
+                    e.t.put_if(*ok, &format!("st.{space}.u8"), &[&at, &byte]);
+                }
+            }
+        }
+    }
+
+    /// A sum as a float.
+    fn scaled(&self, e: &mut Emitter<'_>, s: Reg, j: usize, by: &ByColumn) -> Reg {
+        let y = e.t.op(Kind::Single, "cvt.rn.f32.s32", &[&s]);
+        let y = e.t.mul(y, by.scale[j]);
+        let y = match &by.float_bias {
+            Some(bias) => e.t.add(y, bias[j]),
+            None => y,
+        };
+        self.clamp.map_or(y, |bounds| clamped(e, y, bounds))
+    }
+
+    /// A float as a byte: to the nearest integer, ties to even, moved and saturated. NaN becomes the least.
+    fn rounded(&self, e: &mut Emitter<'_>, y: Reg, signed: bool) -> Reg {
+        let (least, greatest) = if signed { (-128, 127) } else { (0, 255) };
+        let [lo, hi] = [least, greatest].map(|v| Float(Kind::Single, (v - self.out_zero) as f64));
+        let y = e.t.op(Kind::Single, "max.f32", &[&y, &lo]);
+        let y = e.t.op(Kind::Single, "min.f32", &[&y, &hi]);
+        let word = e.t.op(Kind::Word, "cvt.rni.s32.f32", &[&y]);
+        e.t.op(Kind::Word, "add.s32", &[&word, &self.out_zero])
+    }
+}

@@ -1,0 +1,169 @@
+//! What is done to sums of floats before they are stored: scale, bias, residual, bounds.
+
+use super::super::call::{Pointer, flags_arg};
+use super::super::kernel::{Emitter, Result};
+use super::super::ptx::{At, Kind, Reg};
+use super::{Product, SIDE, Thread, offset, sum, times};
+use nnc_ir::tile::Arg;
+
+const ACCUMULATE: i64 = 1;
+const BIAS: i64 = 2;
+const RESIDUAL: i64 = 4;
+const CLAMP: i64 = 8;
+const SCALE: i64 = 16;
+
+/// The epilogue of a product of floats.
+pub(super) struct Finish {
+    flags: i64,
+    bias: Option<Pointer>,
+    scale: Option<Pointer>,
+    residual: Option<(Pointer, Reg)>,
+    bounds: (Reg, Reg),
+}
+
+/// The columns of a thread: the first, and whether each exists.
+pub(super) struct Columns {
+    first: Reg,
+    exist: Vec<Reg>,
+}
+
+impl Columns {
+    /// The thread's columns of the tile that begins at column `n0`.
+    pub(super) fn new(e: &mut Emitter<'_>, p: &Product, t: &Thread, n0: Reg) -> Columns {
+        let first = sum(e, n0, t.column);
+        let exist = (0..SIDE).map(|j| {
+            let at = e.t.op(Kind::Long, "add.s64", &[&first, &j]);
+            e.t.compare("lt.s64", at, &p.n)
+        });
+        Columns { first, exist: exist.collect() }
+    }
+
+    /// The elements of a vector with one for each column, 32 bits wide; zero where there is no column.
+    pub(super) fn read(&self, e: &mut Emitter<'_>, from: Pointer, kind: Kind) -> Vec<Reg> {
+        let at = offset(e, from.at, self.first, 4);
+        let load = |(j, ok): (usize, &Reg)| {
+            let x = e.t.reg(kind);
+            e.t.set(x, if kind == Kind::Single { &"0f00000000" } else { &"0" });
+            let name = format!("ld.{}.{}", from.space.name(), kind.moved());
+            e.t.put_if(*ok, &name, &[&x, &At(at, 4 * j as i32)]);
+            x
+        };
+        self.exist.iter().enumerate().map(load).collect()
+    }
+
+    /// For each row of the thread, whether each column of it exists, and a function from a matrix and the
+    /// distance of its rows to the address of the thread's first element in that row.
+    pub(super) fn rows(
+        &self,
+        e: &mut Emitter<'_>,
+        p: &Product,
+        t: &Thread,
+        m0: Reg,
+        each: &mut dyn FnMut(&mut Emitter<'_>, usize, &Row) -> Result<()>,
+    ) -> Result<()> {
+        for i in 0..SIDE {
+            let row = sum(e, m0, t.row);
+            let row = e.t.op(Kind::Long, "add.s64", &[&row, &i]);
+            let ok = e.t.compare("lt.s64", row, &p.m);
+            let exist = self.exist.iter().map(|c| e.t.both(ok, *c)).collect();
+            each(e, i as usize, &Row { row, column: self.first, exist })?;
+        }
+        Ok(())
+    }
+}
+
+/// A row of a thread's square.
+pub(super) struct Row {
+    row: Reg,
+    column: Reg,
+    /// Whether its elements exist.
+    pub(super) exist: Vec<Reg>,
+}
+
+impl Row {
+    /// The address of its first element in a matrix with elements of so many bytes.
+    pub(super) fn address(&self, e: &mut Emitter<'_>, to: Pointer, distance: Reg, size: i64) -> Reg {
+        let at = times(e, self.row, distance);
+        let at = sum(e, at, self.column);
+        offset(e, to.at, at, size)
+    }
+}
+
+impl Finish {
+    /// The epilogue in a call's last words, from the flags on.
+    pub(super) fn new(e: &mut Emitter<'_>, args: &[Arg]) -> Result<Finish> {
+        let flags = flags_arg(&args[0])?;
+        let known = ACCUMULATE | BIAS | RESIDUAL | CLAMP | SCALE;
+        if flags & !known != 0 {
+            return Err(format!("flags {flags:#x} of a product"));
+        }
+        let on = |flag: i64, at: usize, e: &mut Emitter<'_>| on(e, flags & flag != 0, &args[at]);
+        let (bias, scale) = (on(BIAS, 1, e)?, on(SCALE, 2, e)?);
+        let residual = match on(RESIDUAL, 3, e)? {
+            Some(p) => Some((p, e.int_arg(&args[4])?)),
+            None => None,
+        };
+        Ok(Finish { flags, bias, scale, residual, bounds: (e.float_arg(&args[5])?, e.float_arg(&args[6])?) })
+    }
+
+    /// Finishes and stores the thread's sums of the tile at a row and a column.
+    pub(super) fn store(
+        &self,
+        e: &mut Emitter<'_>,
+        p: &Product,
+        t: &Thread,
+        (m0, n0): (Reg, Reg),
+    ) -> Result<()> {
+        let columns = Columns::new(e, p, t, n0);
+        let mut by_column = |from: Option<Pointer>| from.map(|from| columns.read(e, from, Kind::Single));
+        let (bias, scale) = (by_column(self.bias), by_column(self.scale));
+        columns.rows(e, p, t, m0, &mut |e, i, row| {
+            let c = row.address(e, p.c, p.ldc, 4);
+            let residual = self.residual.map(|(from, distance)| (row.address(e, from, distance, 4), from));
+            for (j, ok) in row.exist.iter().enumerate() {
+                let at = |base: Reg| At(base, 4 * j as i32);
+                let load = |e: &mut Emitter<'_>, from: Pointer, base: Reg| {
+                    let x = e.t.float(Kind::Single, 0.0);
+                    e.t.put_if(*ok, &format!("ld.{}.f32", from.space.name()), &[&x, &at(base)]);
+                    x
+                };
+                let mut v = t.sums.products[i * SIDE as usize + j];
+                if self.flags & ACCUMULATE != 0 {
+                    let before = load(e, p.c, c);
+                    v = e.t.add(before, v);
+                }
+                if let Some(s) = &scale {
+                    v = e.t.mul(v, s[j]);
+                }
+                if let Some(b) = &bias {
+                    v = e.t.add(v, b[j]);
+                }
+                if let Some((base, from)) = residual {
+                    let r = load(e, from, base);
+                    v = e.t.add(v, r);
+                }
+                if self.flags & CLAMP != 0 {
+                    v = clamped(e, v, self.bounds);
+                }
+                e.t.put_if(*ok, &format!("st.{}.f32", p.c.space.name()), &[&at(c), &v]);
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The operand of a flag, if that is set.
+pub(super) fn on(e: &mut Emitter<'_>, set: bool, arg: &Arg) -> Result<Option<Pointer>> {
+    match set {
+        true => e.pointer_arg(arg)?.ok_or_else(|| "a flag without its operand".to_owned()).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// A value moved into bounds; NaN stays.
+pub(super) fn clamped(e: &mut Emitter<'_>, v: Reg, (lo, hi): (Reg, Reg)) -> Reg {
+    let below = e.t.compare("lt.f32", v, &lo);
+    let v = e.t.choose(below, lo, v);
+    let above = e.t.compare("gt.f32", v, &hi);
+    e.t.choose(above, hi, v)
+}
