@@ -12,7 +12,8 @@ use std::path::Path;
 /// What to compile for.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Name of the target: a CPU, of which `native` is this one, `cuda`, or `cuda:sm_80`.
+    /// Name of the target: a CPU, of which `native` is this one, `cuda`, or `cuda:sm_80`; or several, with
+    /// commas between them.
     pub target: String,
     /// The device that will run code for devices: `cuda:1`; the first one by default.
     pub device: Option<String>,
@@ -31,13 +32,19 @@ impl Default for Options {
 }
 
 impl Options {
-    /// What the passes are told of these options.
+    /// What the passes are told of these options, for the first target.
     pub fn passes(&self) -> Target {
-        let schedule = match Machine::parse(&self.target) {
-            Ok(Machine::Cuda(_)) => Schedule::GPU,
-            _ => Schedule::CPU,
-        };
+        let first = Machine::parse_all(&self.target).ok().and_then(|all| all.first().copied());
+        let schedule = first.map_or(Schedule::CPU, schedule_of);
         Target { channels_last: self.optimize, optimize: self.optimize, schedule }
+    }
+}
+
+/// What a machine's kernels look like.
+fn schedule_of(machine: Machine) -> Schedule {
+    match machine {
+        Machine::Cpu(_) => Schedule::CPU,
+        Machine::Cuda(_) => Schedule::GPU,
     }
 }
 
@@ -71,15 +78,15 @@ pub enum CompileError {
 /// What a compilation made.
 #[derive(Debug)]
 pub struct Compiled {
-    /// Kernels.
+    /// Kernels for the first target.
     pub n_kernels: usize,
-    /// Steps of the plan.
+    /// Steps of its plan.
     pub n_steps: usize,
     /// Bytes of weights.
     pub weights: u64,
     /// Bytes of machine code.
     pub code: u64,
-    /// Name of the target.
+    /// Names of the targets, with commas between them.
     pub target: String,
     /// What the passes did.
     pub report: Report,
@@ -90,35 +97,62 @@ pub fn optimize(graph: &Graph, options: &Options, report: &mut Report) -> Result
     nnc_passes::optimize(graph, &options.passes(), report, &mut |_, _| ()).map_err(CompileError::Pass)
 }
 
-/// Lowers an optimized graph to kernels and a plan.
+/// A graph's kernels and plan for machines whose kernels look alike.
+#[derive(Debug)]
+pub struct Lowered {
+    /// Kernels and plan.
+    pub program: Program,
+    schedule: Schedule,
+    machines: Vec<Machine>,
+}
+
+/// Lowers an optimized graph to kernels and a plan for the first target.
 pub fn lower(graph: &Graph, options: &Options) -> Result<Program, CompileError> {
-    Machine::parse(&options.target)?;
+    Machine::parse_all(&options.target)?;
     Ok(nnc_passes::lower(graph, &options.passes())?)
+}
+
+/// The same for all targets: CPUs share one program, devices another. The first is for the first target.
+pub fn lower_all(graph: &Graph, options: &Options) -> Result<Vec<Lowered>, CompileError> {
+    let mut all: Vec<Lowered> = Vec::new();
+    for machine in Machine::parse_all(&options.target)? {
+        let schedule = schedule_of(machine);
+        match all.iter_mut().find(|l| l.schedule == schedule) {
+            Some(lowered) => lowered.machines.push(machine),
+            None => {
+                let program = nnc_passes::lower(graph, &Target { schedule, ..options.passes() })?;
+                all.push(Lowered { program, schedule, machines: vec![machine] });
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// Lowers an optimized graph and writes the artifact.
 pub fn emit(graph: &Graph, options: &Options, path: &Path) -> Result<Compiled, CompileError> {
-    write(&lower(graph, options)?, options, path)
+    write(&lower_all(graph, options)?, options, path)
 }
 
 /// Compiles the kernels of a lowered graph and writes the artifact.
-pub fn write(program: &Program, options: &Options, path: &Path) -> Result<Compiled, CompileError> {
-    let target = Machine::parse(&options.target)?;
+pub fn write(lowered: &[Lowered], options: &Options, path: &Path) -> Result<Compiled, CompileError> {
+    let first = lowered.first().map(|l| &l.program);
     let info = ArtifactInfo {
-        model: program.plan.name.clone(),
+        model: first.map_or_else(String::new, |p| p.plan.name.clone()),
         precision: "f32".into(),
         writer: env!("CARGO_PKG_VERSION").into(),
         model_hash: options.origin.0,
         options_hash: options.origin.1,
         ..ArtifactInfo::default()
     };
-    let sizes = artifact::write(program, target, info, path)?;
+    let programs: Vec<_> = lowered.iter().map(|l| (&l.program, l.machines.clone())).collect();
+    let sizes = artifact::write(&programs, info, path)?;
+    let names: Vec<String> = Machine::parse_all(&options.target)?.iter().map(Machine::to_string).collect();
     Ok(Compiled {
-        n_kernels: program.kernels.len(),
-        n_steps: program.plan.steps.len(),
+        n_kernels: first.map_or(0, |p| p.kernels.len()),
+        n_steps: first.map_or(0, |p| p.plan.steps.len()),
         weights: sizes.weights,
         code: sizes.code,
-        target: target.to_string(),
+        target: names.join(","),
         report: Report::default(),
     })
 }

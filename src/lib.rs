@@ -9,7 +9,9 @@ mod compile;
 mod map;
 pub mod model;
 
-pub use compile::{CompileError, Compiled, Options, compile, emit, lower, optimize, target_for, write};
+pub use compile::{
+    CompileError, Compiled, Lowered, Options, compile, emit, lower, lower_all, optimize, target_for, write,
+};
 pub use nnc_frontend as frontend;
 pub use nnc_ir as ir;
 pub use nnc_passes as passes;

@@ -4,11 +4,14 @@ use crate::Machine;
 use crate::cpu::{self, CodegenError};
 use crate::gpu;
 use crate::pack::pack;
-use nnc_ir::plan::Program;
+use nnc_ir::plan::{Program, Weight};
 use nnc_ir::{DType, Dim};
-use nnc_runtime::{ArtifactError, ArtifactInfo, ArtifactWriter, DeviceCode, DeviceEntry, DeviceText};
+use nnc_runtime::{
+    ArtifactError, ArtifactInfo, ArtifactWriter, DeviceCode, DeviceEntry, DeviceText, TargetCode, TargetInfo,
+};
 use nnc_tensor::plan::{DimId, Kernel, Place, Plan, Step};
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
 
 /// Why no artifact was written.
@@ -31,67 +34,133 @@ pub struct Sizes {
     pub weights: u64,
 }
 
-/// Compiles a program's kernels, packs its weights and writes the artifact.
+/// A program's code for one machine.
+struct Compiled {
+    plan: Plan,
+    target: TargetInfo,
+    code: Vec<u8>,
+    device: Option<DeviceCode>,
+}
+
+/// Compiles kernels for each machine, packs weights and writes the artifact. Each program comes with the
+/// machines whose kernels it has.
 pub fn write(
-    program: &Program,
-    machine: Machine,
+    programs: &[(&Program, Vec<Machine>)],
     info: ArtifactInfo,
     path: &Path,
 ) -> Result<Sizes, WriteError> {
-    let mut plan = program.plan.clone();
-    let info = ArtifactInfo { target: machine.to_string(), ..info };
-    match machine {
-        Machine::Cpu(target) => {
-            let module = cpu::compile(&program.kernels, &target)?;
-            let mut writer = ArtifactWriter::create(path)?;
-            let weights = constants(program, &mut plan, &mut writer)?;
-            link(&mut plan, program, &module);
-            let info = ArtifactInfo {
-                abi: target.abi().to_owned(),
-                features: target.required().into_iter().map(str::to_owned).collect(),
-                ..info
-            };
-            writer.finish(&module.code, &plan, &info)?;
-            Ok(Sizes { code: module.code.len() as u64, weights })
-        }
-        Machine::Cuda(_) => {
-            let mut modules = Vec::new();
-            for sm in machine.generations() {
-                modules.push((sm, gpu::compile(&program.kernels, sm)?));
-            }
-            let mut writer = ArtifactWriter::create(path)?;
-            let weights = constants(program, &mut plan, &mut writer)?;
-            let device = link_device(&mut plan, program, modules);
-            let code = device.texts.iter().map(|t| t.text.len() as u64).sum();
-            writer.device(device);
-            writer.finish(&[], &plan, &info)?;
-            Ok(Sizes { code, weights })
+    let mut parts = Vec::new();
+    for (program, machines) in programs {
+        for machine in machines {
+            parts.push((*program, compile(program, *machine)?));
         }
     }
+    let mut writer = ArtifactWriter::create(path)?;
+    let mut weights = Weights::new(programs.len() > 1);
+    for (program, part) in &mut parts {
+        weights.write(program, &mut part.plan, &mut writer)?;
+    }
+    let texts = parts.iter().filter_map(|(_, p)| p.device.as_ref()).flat_map(|d| &d.texts);
+    let code = parts.iter().map(|(_, p)| p.code.len()).chain(texts.map(|t| t.text.len())).sum::<usize>();
+    let info = ArtifactInfo { targets: parts.iter().map(|(_, p)| p.target.clone()).collect(), ..info };
+    let targets: Vec<TargetCode<'_>> = parts
+        .iter()
+        .map(|(_, p)| TargetCode { code: &p.code, plan: &p.plan, device: p.device.as_ref() })
+        .collect();
+    writer.finish(&targets, &info)?;
+    Ok(Sizes { code: code as u64, weights: weights.total })
 }
 
-/// Writes the weights and puts their places into the plan; equal weights are stored once.
-fn constants(program: &Program, plan: &mut Plan, writer: &mut ArtifactWriter) -> Result<u64, WriteError> {
-    let mut total = 0;
-    let mut written: Vec<Option<(u64, u64)>> = vec![None; program.weights.len()];
-    for b in &mut plan.buffers {
-        let Place::Constant { offset, len } = &mut b.place else { continue };
-        let i = usize::try_from(*offset).expect("an index of a weight");
-        let weight = &program.weights[i];
-        let place = match written[i] {
-            Some(p) => p,
-            None if b.dtype == DType::Str => writer.strings(weight.tensor.strings())?,
+fn compile(program: &Program, machine: Machine) -> Result<Compiled, WriteError> {
+    let mut plan = program.plan.clone();
+    let target = TargetInfo { name: machine.to_string(), ..TargetInfo::default() };
+    let Machine::Cpu(cpu) = machine else {
+        let mut modules = Vec::new();
+        for sm in machine.generations() {
+            modules.push((sm, gpu::compile(&program.kernels, sm)?));
+        }
+        let device = Some(link_device(&mut plan, program, modules));
+        return Ok(Compiled { plan, target, code: Vec::new(), device });
+    };
+    let module = cpu::compile(&program.kernels, &cpu)?;
+    link(&mut plan, program, &module);
+    let target = TargetInfo {
+        abi: cpu.abi().to_owned(),
+        features: cpu.required().into_iter().map(str::to_owned).collect(),
+        ..target
+    };
+    Ok(Compiled { plan, target, code: module.code, device: None })
+}
+
+/// The weights of all programs; what several need is stored once.
+struct Weights<'p> {
+    /// Programs whose weights are written, each with the places of them.
+    programs: Vec<(&'p Program, Vec<Option<(u64, u64)>>)>,
+    /// Weights of any program by the hash of their bytes, if there are several programs.
+    by_hash: Option<HashMap<u64, Vec<(&'p Weight, (u64, u64))>>>,
+    total: u64,
+}
+
+impl<'p> Weights<'p> {
+    fn new(several: bool) -> Weights<'p> {
+        Weights { programs: Vec::new(), by_hash: several.then(HashMap::new), total: 0 }
+    }
+
+    /// Writes the weights and puts their places into the plan.
+    fn write(
+        &mut self,
+        program: &'p Program,
+        plan: &mut Plan,
+        writer: &mut ArtifactWriter,
+    ) -> Result<(), WriteError> {
+        let at = match self.programs.iter().position(|(p, _)| std::ptr::eq(*p, program)) {
+            Some(at) => at,
             None => {
-                let bytes = pack(weight);
-                (writer.constant(&bytes)?, bytes.len() as u64)
+                self.programs.push((program, vec![None; program.weights.len()]));
+                self.programs.len() - 1
             }
         };
-        if written[i].replace(place).is_none() {
-            total += place.1;
+        for b in &mut plan.buffers {
+            let Place::Constant { offset, len } = &mut b.place else { continue };
+            let i = usize::try_from(*offset).expect("an index of a weight");
+            let place = match self.programs[at].1[i] {
+                Some(p) => p,
+                None => self.place(&program.weights[i], b.dtype, writer)?,
+            };
+            self.programs[at].1[i] = Some(place);
+            (*offset, *len) = place;
         }
-        (*offset, *len) = place;
+        Ok(())
     }
-    Ok(total)
+
+    /// Where a weight is, written or found.
+    fn place(
+        &mut self,
+        weight: &'p Weight,
+        dtype: DType,
+        writer: &mut ArtifactWriter,
+    ) -> Result<(u64, u64), WriteError> {
+        if dtype == DType::Str {
+            let place = writer.strings(weight.tensor.strings())?;
+            self.total += place.1;
+            return Ok(place);
+        }
+        let bytes = pack(weight);
+        let known = self.by_hash.as_mut().map(|all| {
+            let mut hasher = DefaultHasher::new();
+            hasher.write(&bytes);
+            all.entry(hasher.finish()).or_default()
+        });
+        if let Some((_, place)) = known.iter().flat_map(|k| k.iter()).find(|(w, _)| *pack(w) == *bytes) {
+            return Ok(*place);
+        }
+        let place = (writer.constant(&bytes)?, bytes.len() as u64);
+        self.total += place.1;
+        if let Some(known) = known {
+            known.push((weight, place));
+        }
+        Ok(place)
+    }
 }
 
 /// The sizes of a plan, to which others are added.
@@ -152,7 +221,6 @@ fn link_device(plan: &mut Plan, program: &Program, modules: Vec<(gpu::Sm, gpu::M
         threads: f.threads,
         thread_per_point: f.thread_per_point,
         workspace: sizes.id(&f.workspace),
-        writes: f.writes.clone(),
     };
     let entries = functions.iter().map(entry).collect();
     plan.dims = sizes.dims;

@@ -26,6 +26,18 @@ impl Machine {
         }
     }
 
+    /// The machines with these names, which commas separate; a name that is there twice counts once.
+    pub fn parse_all(names: &str) -> Result<Vec<Machine>, CodegenError> {
+        let mut all = Vec::new();
+        for name in names.split(',').map(str::trim) {
+            let machine = Machine::parse(name)?;
+            if !all.contains(&machine) {
+                all.push(machine);
+            }
+        }
+        Ok(all)
+    }
+
     /// The names that [`Machine::parse`] knows.
     pub fn names() -> Vec<String> {
         let cpu = CpuTarget::names().map(str::to_owned);
@@ -56,6 +68,15 @@ impl fmt::Display for Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_name_each_machine_once() {
+        let names = |list| Machine::parse_all(list).map(|all| all.iter().map(Machine::to_string).collect());
+        assert_eq!(names("cuda, cuda:sm_80,cuda"), Ok(vec!["cuda".to_owned(), "cuda:sm_80".to_owned()]));
+        for bad in ["", "cuda,", "cuda,pdp11"] {
+            assert!(Machine::parse_all(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn machines_are_parsed_by_the_names_they_print() {

@@ -25,12 +25,12 @@ mod exec;
 mod os;
 mod pool;
 
-#[cfg(feature = "write")]
-pub use artifact::ArtifactWriter;
 pub use artifact::{
-    Artifact, ArtifactError, ArtifactInfo, DeviceCode, DeviceEntry, DeviceText, LoadOptions, WEIGHT_ALIGN,
-    host_abi,
+    Artifact, ArtifactError, ArtifactInfo, DeviceCode, DeviceEntry, DeviceText, LoadOptions, TargetInfo,
+    WEIGHT_ALIGN, host_abi,
 };
+#[cfg(feature = "write")]
+pub use artifact::{ArtifactWriter, TargetCode};
 pub use exec::{
     OutputMem, Port, Profile, ProfileEvent, ProfileRow, RoutineFailure, RoutineFn, RunError, RunOptions,
     Session, SessionOptions, TensorView,

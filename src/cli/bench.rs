@@ -289,7 +289,7 @@ fn print(args: &BenchArgs, label: &Label<'_>, session: &Session, sizes: &Sizes, 
         let more = json!({
             "model": label.path.display().to_string(), "threads": label.threads, "batch": label.batch,
             "activation_bytes": activations, "peak_rss_bytes": peak_rss(), "kernels": plan.kernels.len(),
-            "target": session.artifact().info().target, "peers": peers,
+            "target": session.artifact().target().map(|t| &t.name), "peers": peers,
         });
         if let (Some(line), serde_json::Value::Object(more)) = (line.as_object_mut(), more) {
             line.extend(more);

@@ -44,7 +44,7 @@ struct Facts {
 /// Checks a model; the exit code is 2 where it cannot be compiled.
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let config = Config::new(&args.compile, &args.inputs)?;
-    nnc_codegen::Machine::parse(&config.compile.target).map_err(|e| Failure::user(e.to_string()))?;
+    nnc_codegen::Machine::parse_all(&config.compile.target).map_err(|e| Failure::user(e.to_string()))?;
     let bar = spinner("checking");
     let outcome = match nnc::model::import(&args.model, &config.import) {
         Ok(graph) => facts(&graph, &config)?,

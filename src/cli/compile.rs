@@ -51,16 +51,12 @@ pub(crate) struct CompileArgs {
     compile: CompileOptions,
 }
 
-/// Compiles for each target.
+/// Compiles for all targets.
 pub(crate) fn run(args: &CompileArgs) -> Result<ExitCode, Failure> {
     let config = Config::new(&args.compile, &args.inputs)?;
-    let all = config.compile.target.clone();
-    let targets: Vec<&str> = all.split(',').map(str::trim).collect();
-    for target in &targets {
-        Machine::parse(target).map_err(|e| {
-            Failure::user(e.to_string()).help(format!("targets are {}", Machine::names().join(", ")))
-        })?;
-    }
+    Machine::parse_all(&config.compile.target).map_err(|e| {
+        Failure::user(e.to_string()).help(format!("targets are {}", Machine::names().join(", ")))
+    })?;
     let about_artifacts = args.verify || args.report.is_some() || args.max_memory.is_some();
     if about_artifacts && args.emit != "nnc" {
         let what = format!("--verify, --report and --max-memory need an artifact, not --emit {}", args.emit);
@@ -74,39 +70,23 @@ pub(crate) fn run(args: &CompileArgs) -> Result<ExitCode, Failure> {
         Some(model) => nnc::model::graph(&args.model, model, &config.import)?,
         None => nnc::model::import(&args.model, &config.import)?,
     };
-    for target in &targets {
-        let mut config = config.clone();
-        config.compile.target = (*target).to_owned();
-        let output = output_path(args, (targets.len() > 1).then_some(*target));
-        replaceable(&output)?;
-        if args.emit == "nnc" {
-            bar.set_message("compiling");
-            let mut summary = compile(args, &config, &graph, &output)?;
-            if args.verify {
-                bar.set_message("verifying");
-                summary.proof = Some(prove(&args.model, &graph, &output, &config)?);
-            }
-            bar.finish_and_clear();
-            report(args, model.as_ref(), &graph, &summary, begin);
-        } else {
-            emit(args, &config, &graph, &output)?;
-            bar.finish_and_clear();
-            say!("  wrote      {}", output.display());
+    let output = args.output.clone().unwrap_or_else(|| args.model.with_extension(&args.emit));
+    replaceable(&output)?;
+    if args.emit == "nnc" {
+        bar.set_message("compiling");
+        let mut summary = compile(args, &config, &graph, &output)?;
+        if args.verify {
+            bar.set_message("verifying");
+            summary.proof = Some(prove(&args.model, &graph, &output, &config)?);
         }
+        bar.finish_and_clear();
+        report(args, model.as_ref(), &graph, &summary, begin);
+    } else {
+        emit(args, &config, &graph, &output)?;
+        bar.finish_and_clear();
+        say!("  wrote      {}", output.display());
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn output_path(args: &CompileArgs, target: Option<&str>) -> PathBuf {
-    let ending = match target {
-        Some(target) => format!("{target}.{}", args.emit),
-        None => args.emit.clone(),
-    };
-    match (&args.output, target) {
-        (Some(path), None) => path.clone(),
-        (Some(path), Some(_)) => path.with_extension(ending),
-        (None, _) => args.model.with_extension(ending),
-    }
 }
 
 /// What was made.
@@ -131,21 +111,22 @@ fn compile(args: &CompileArgs, config: &Config, graph: &Graph, output: &Path) ->
     options.origin = (nnc::model::hash(&args.model)?, config.hash());
     let mut passes = Report { fuel: options.fuel, ..Report::default() };
     let optimized = nnc::optimize(graph, &options, &mut passes)?;
-    let program = nnc::lower(&optimized, &options)?;
+    let lowered = nnc::lower_all(&optimized, &options)?;
     if let Some(limit) = args.max_memory {
-        hold_to(limit, &program, &config.greatest_sizes())?;
+        lowered.iter().try_for_each(|l| hold_to(limit, &l.program, &config.greatest_sizes()))?;
     }
     if let Some(path) = &args.report {
         // The artifact should not be there without its page.
         place_for(path)?;
     }
-    let compiled = nnc::write(&program, &options, output)?;
+    let compiled = nnc::write(&lowered, &options, output)?;
     let sizes = config.sizes();
-    let page = args.report.as_ref().map(|path| page_path(args, path, &compiled.target));
-    if let Some(path) = &page {
+    // What is said of kernels and memory is said of the first target's.
+    let program = &lowered[0].program;
+    if let Some(path) = &args.report {
         let about =
             page::About { model: &args.model, compiled: &compiled, imported: graph, optimized: &optimized };
-        write_file(path, page::render(&about, &program, &sizes).as_bytes())?;
+        write_file(path, page::render(&about, program, &sizes).as_bytes())?;
     }
     let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
     program.kernels.iter().for_each(|k| *kinds.entry(&k.name).or_default() += 1);
@@ -161,17 +142,9 @@ fn compile(args: &CompileArgs, config: &Config, graph: &Graph, output: &Path) ->
         peak: arena(&program.plan, &sizes).1,
         target: compiled.target,
         precision: "f32".into(),
-        page,
+        page: args.report.clone(),
         proof: None,
     })
-}
-
-/// The page's file; one for each target where there are several.
-fn page_path(args: &CompileArgs, path: &Path, target: &str) -> PathBuf {
-    match args.compile.target.contains(',') {
-        true => path.with_extension(format!("{target}.html")),
-        false => path.to_owned(),
-    }
 }
 
 fn report(args: &CompileArgs, model: Option<&Model>, graph: &Graph, s: &Summary, begin: Instant) {
@@ -249,7 +222,11 @@ fn emit(args: &CompileArgs, config: &Config, graph: &Graph, output: &Path) -> Re
 
 /// All kernels of a graph as tile programs, Cranelift code, assembly or PTX.
 pub(crate) fn kernel_text(graph: &Graph, stage: &str, options: &nnc::Options) -> Result<String, Failure> {
-    let machine = Machine::parse(&options.target).map_err(|e| Failure::user(e.to_string()))?;
+    let machines = Machine::parse_all(&options.target).map_err(|e| Failure::user(e.to_string()))?;
+    let [machine] = machines[..] else {
+        let what = "kernels are shown for one target at a time";
+        return Err(Failure::user(what).help("give --target one name"));
+    };
     let program = nnc::lower(graph, options)?;
     let target = match machine {
         Machine::Cuda(sm) if stage != "tiles" => {

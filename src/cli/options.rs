@@ -6,10 +6,11 @@ use clap::Args;
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct CompileOptions {
     /// What to compile for: native, x86-64-v2, x86-64-v3, x86-64-v4, aarch64, riscv64, riscv64+v, cuda, or
-    /// cuda:sm_75, cuda:sm_80, cuda:sm_90a for one generation of devices.
+    /// cuda:sm_75, cuda:sm_80, cuda:sm_90a for one generation of devices. Several, with commas between
+    /// them, go into one artifact: native,cuda.
     #[arg(long, default_value = "native", value_name = "NAME", help_heading = "Compilation")]
     pub(crate) target: String,
-    /// Run on this device: cuda:0. What has to be compiled for it is.
+    /// Run on this device: cuda:0. What has to be compiled for it is; an artifact needs a target for it.
     #[arg(long, value_name = "NAME", help_heading = "Compilation")]
     pub(crate) device: Option<String>,
     /// 0: a kernel for each operator, no rewriting of the graph; 1 to 3: all optimizations

@@ -179,7 +179,7 @@ fn print_json(session: &Session, ports: &[Port], values: &[Value], time: f64, pr
             json!({ "name": p.name, "type": type_of(p), "shape": shape, "data": data(v) })
         })
         .collect();
-    let target = &session.artifact().info().target;
+    let target = session.artifact().target().map(|t| &t.name);
     let mut line = json!({ "outputs": outputs, "seconds": time, "target": target });
     if let (Some(p), Some(line)) = (profile, line.as_object_mut()) {
         line.insert("binding".into(), json!(p.binding_ns as f64 * 1e-9));

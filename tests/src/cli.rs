@@ -1,7 +1,7 @@
 //! The program: what it prints, its exit codes, one message for each thing that can be wrong.
 
 use crate::onnx::{field, model, node, number, relu};
-use nnc_runtime::{ArtifactInfo, ArtifactWriter, host_abi};
+use nnc_runtime::{ArtifactInfo, ArtifactWriter, TargetCode, TargetInfo, host_abi};
 use nnc_tensor::Tensor;
 use nnc_tensor::file::{read_npz, write_npy, write_tensor_proto};
 use nnc_tensor::plan::Plan;
@@ -250,9 +250,11 @@ fn limits_hold() {
 fn foreign_and_damaged_artifacts_are_refused() {
     let f = folder(&[("m.onnx", &relu(&[2]))]);
     let foreign = if cfg!(target_arch = "aarch64") { "x86-64-v3" } else { "aarch64" };
-    let info = ArtifactInfo { target: foreign.into(), abi: host_abi().into(), ..ArtifactInfo::default() };
+    let target = TargetInfo { name: foreign.into(), abi: host_abi().into(), features: Vec::new() };
+    let info = ArtifactInfo { targets: vec![target], ..ArtifactInfo::default() };
     let writer = ArtifactWriter::create(&f.path().join("foreign.nnc")).unwrap();
-    writer.finish(&[], &Plan::default(), &info).unwrap();
+    let code = TargetCode { code: &[], plan: &Plan::default(), device: None };
+    writer.finish(&[code], &info).unwrap();
     bad(&f, "run foreign.nnc --input x=zeros", &["foreign.nnc", foreign, "help:"]);
     good(&f, "compile m.onnx");
     let whole = std::fs::read(f.path().join("m.nnc")).unwrap();

@@ -8,7 +8,7 @@ use nnc::Options;
 use nnc_ir::{Builder, DType, Dim, Graph, Interpreter, ScalarOp, Tensor, Type, Value};
 use nnc_ptx::{Memory, Module};
 use nnc_runtime::device::{Device, DeviceError, DeviceLaunch};
-use nnc_runtime::{Artifact, LoadOptions, Session};
+use nnc_runtime::{Artifact, ArtifactError, LoadOptions, Session};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -92,11 +92,15 @@ pub(crate) fn for_device() -> Options {
     Options { target: "cuda:sm_75".into(), ..Options::default() }
 }
 
+/// An artifact loaded for the interpreter.
+pub(crate) fn open(path: &Path) -> Result<Artifact, ArtifactError> {
+    let device: Arc<dyn Device> = Arc::new(Interpreted::default());
+    Artifact::open_with(path, &LoadOptions { device: Some(&device), ..LoadOptions::default() })
+}
+
 /// A session on an artifact with code for devices.
 pub(crate) fn session(path: &Path) -> Session {
-    let device: Arc<dyn Device> = Arc::new(Interpreted::default());
-    let load = LoadOptions { device: Some(&device), ..LoadOptions::default() };
-    Session::new(Arc::new(Artifact::open_with(path, &load).unwrap_or_else(|e| panic!("{e}"))))
+    Session::new(Arc::new(open(path).unwrap_or_else(|e| panic!("{e}"))))
 }
 
 /// Runs a graph's code for devices twice, the second time in the memory that the first one left.

@@ -1,5 +1,6 @@
 //! Artifacts on machines other than they were compiled for: older ones, newer ones, foreign ones.
 
+use crate::device;
 use crate::models::{import_file, protos};
 use crate::program::root;
 use nnc::Options;
@@ -83,4 +84,55 @@ fn foreign_artifacts_are_named() {
             "{message}"
         );
     }
+}
+
+fn name_of(artifact: &Artifact) -> &str {
+    artifact.target().map_or("", |t| &t.name)
+}
+
+/// Loads on a CPU and on a device, and gives the same scores on both.
+#[test]
+fn one_artifact_holds_code_for_cpus_and_devices() {
+    let (graph, folder) = (digits(), tempfile::tempdir().expect("a temporary folder"));
+    let path = |name: &str| folder.path().join(name);
+    for (name, targets) in [("both", "native,cuda:sm_75"), ("cpu", "native"), ("gpu", "cuda:sm_75")] {
+        compile(&graph, targets, &path(name));
+    }
+    let (here, there) = (Artifact::open(path("both")).expect("for a CPU"), device::open(&path("both")));
+    let there = there.expect("for a device");
+    let alone = Artifact::open(path("cpu")).expect("for a CPU");
+    assert_eq!((name_of(&here), name_of(&there)), (name_of(&alone), "cuda:sm_75"));
+    let n_weights = alone.weights_len();
+    assert!(here.weights_len() < n_weights + n_weights / 10, "weights are shared");
+    let (found, expected) = (scores(there), scores(here));
+    assert_eq!(expected, scores(alone));
+    for (f, e) in found.iter().zip(&expected) {
+        assert!((f - e).abs() < 1e-4, "{found:?} {expected:?}");
+    }
+    let error = device::open(&path("cpu")).expect_err("it has code for a CPU alone");
+    let help = error.help().expect("there is a way out");
+    assert!(error.to_string().starts_with("the artifact has no code for devices: it was compiled for "));
+    assert!(help.ends_with(",cuda"), "{help}");
+    if let Err(error) = Artifact::open(path("gpu")) {
+        let message = error.to_string();
+        assert!(message.starts_with("the artifact was compiled for cuda:sm_75: "), "{message}");
+    }
+}
+
+/// Of several targets that a CPU has, the one that asks for the most.
+#[test]
+fn one_artifact_serves_cpus_of_several_levels() {
+    let (graph, folder) = (digits(), tempfile::tempdir().expect("a temporary folder"));
+    let path = folder.path().join("model.nnc");
+    compile(&graph, "x86-64-v3,x86-64-v2,x86-64-v4", &path);
+    for (target, isa) in LEVELS.into_iter().filter(|(_, isa)| Isa::available().contains(isa)) {
+        if cfg!(target_arch = "x86_64") {
+            assert_eq!(name_of(&open_on(&path, isa).expect("there is code for it")), target);
+        }
+    }
+    let (one, whole) =
+        (folder.path().join("one.nnc"), std::fs::metadata(&path).expect("it was written").len());
+    compile(&graph, "x86-64-v3", &one);
+    let one = std::fs::metadata(&one).expect("it was written").len();
+    assert!(whole < one + one / 2, "weights are stored once: {whole} bytes for three, {one} for one");
 }

@@ -277,7 +277,6 @@ impl<'a> Emitter<'a> {
             shared: shared as u32,
             workspace: self.scratch_bytes,
             dims: self.dims,
-            writes: self.kernel.params.iter().map(|p| p.access != Access::Read).collect(),
         };
         (out, function)
     }

@@ -108,8 +108,6 @@ pub struct Function {
     pub workspace: Dim,
     /// Sizes whose values the entry takes after the buffers, in order.
     pub dims: Vec<Dim>,
-    /// For each buffer, whether it is written.
-    pub writes: Vec<bool>,
 }
 
 /// Prints kernels for a generation of devices. The same kernels give the same text.

@@ -102,6 +102,12 @@ pub enum ArtifactError {
         /// What the device says.
         source: DeviceError,
     },
+    /// A device was given, and there is code for CPUs alone.
+    #[error("the artifact has no code for devices: it was compiled for {}", targets.join(", "))]
+    NoDeviceCode {
+        /// The artifact's targets.
+        targets: Vec<String>,
+    },
     /// A routine is not part of this build.
     #[error("this runtime has no routine \"{name}\"{}", feature.map(|f| format!("; it needs the feature \"{f}\"")).unwrap_or_default())]
     Routine {
@@ -118,6 +124,9 @@ impl ArtifactError {
         match self {
             ArtifactError::Target { host, .. } | ArtifactError::Features { host, .. } => {
                 Some(format!("compile the model with --target {host}"))
+            }
+            ArtifactError::NoDeviceCode { targets } => {
+                Some(format!("compile the model with --target {},cuda", targets.join(",")))
             }
             ArtifactError::Version { .. } | ArtifactError::Abi { .. } | ArtifactError::Kernel { .. } => {
                 Some("compile the model again on this machine, or with --target for this CPU".into())

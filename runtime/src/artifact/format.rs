@@ -9,10 +9,11 @@
 //! 40  4  number of sections
 //! 44  4  zero
 //! 48  8  checksum of header and section table, this field taken as zero
-//! 56 32  per section: kind (4), zero (4), offset (8), length (8), checksum (8)
+//! 56 32  per section: kind (4), number of its target (4), offset (8), length (8), checksum (8)
 //! ```
 //!
-//! The section with the code of devices is in artifacts for devices alone.
+//! There is code for one or more targets. Each has a plan and a section of code of its own, and one with
+//! code for devices, if it is for them; the weights are shared.
 //! Checksums are XXH3 with 64 bits. Info and plan are postcard; the code is machine code that needs
 //! no relocation; the weights are what [`Place::Constant`](nnc_tensor::plan::Place) points into.
 //! A string constant is stored element by element as a length (4 bytes) and its bytes.
@@ -23,10 +24,10 @@ use serde::{Deserialize, Serialize};
 /// The first four bytes.
 pub(crate) const MAGIC: [u8; 4] = *b"nncA";
 /// Major version that this library reads and writes.
-pub(crate) const MAJOR: u16 = 2;
+pub(crate) const MAJOR: u16 = 3;
 /// Minor version that this library writes.
 #[cfg(feature = "write")]
-pub(crate) const MINOR: u16 = 1;
+pub(crate) const MINOR: u16 = 0;
 /// Bytes before the section table.
 pub(crate) const HEADER_LEN: usize = 56;
 /// Bytes of one row of the section table.
@@ -55,12 +56,12 @@ pub(crate) enum SectionKind {
     Code = 3,
     /// Constants.
     Weights = 4,
-    /// [`DeviceCode`]; only in artifacts for devices.
+    /// [`DeviceCode`]; only of targets that are devices.
     Device = 5,
 }
 
 impl SectionKind {
-    /// Every kind; the first four are in every artifact.
+    /// Every kind; each target has a plan and code.
     pub(crate) const ALL: [SectionKind; 5] =
         [SectionKind::Info, SectionKind::Plan, SectionKind::Code, SectionKind::Weights, SectionKind::Device];
 
@@ -81,6 +82,8 @@ impl SectionKind {
 pub(crate) struct Section {
     /// A [`SectionKind`], or one from a later minor version.
     pub(crate) kind: u32,
+    /// Number of the target that it belongs to; zero where it serves all.
+    pub(crate) target: u32,
     /// Bytes from the start of the file.
     pub(crate) offset: u64,
     /// Bytes.
@@ -103,16 +106,23 @@ pub struct ArtifactInfo {
     pub precision: String,
     /// Version of the compiler.
     pub writer: String,
-    /// Name of the target: `x86-64-v3`, `aarch64`; empty where the artifact holds no machine code.
-    pub target: String,
-    /// Calling convention of the code, as [`host_abi`] names it.
-    pub abi: String,
-    /// What the CPU must have, by the names of Rust's `target_feature`: `avx2`, `fma`.
-    pub features: Vec<String>,
+    /// What there is code for; none where the artifact holds a plan without machine code.
+    pub targets: Vec<TargetInfo>,
     /// Hash of the options of the compilation.
     pub options_hash: u64,
     /// Hash of the model file.
     pub model_hash: u64,
+}
+
+/// A machine that there is code for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetInfo {
+    /// Its name: `x86-64-v3`, `aarch64`, `cuda`.
+    pub name: String,
+    /// Calling convention of the code, as [`host_abi`] names it.
+    pub abi: String,
+    /// What the CPU must have, by the names of Rust's `target_feature`: `avx2`, `fma`.
+    pub features: Vec<String>,
 }
 
 /// Code of the plan's kernels for devices.
@@ -135,8 +145,6 @@ pub struct DeviceEntry {
     pub thread_per_point: bool,
     /// Bytes of workspace for each block, or for each thread where a point takes one.
     pub workspace: DimId,
-    /// For each buffer, whether it is written.
-    pub writes: Vec<bool>,
 }
 
 /// A text in PTX.

@@ -7,7 +7,7 @@ use std::ops::Range;
 /// The checked section table.
 #[derive(Debug)]
 pub(crate) struct Header {
-    sections: [Section; SectionKind::ALL.len()],
+    sections: Vec<(SectionKind, Section)>,
 }
 
 impl Header {
@@ -40,10 +40,11 @@ impl Header {
     }
 
     fn from_table(table: &[u8], file_len: u64) -> Result<Header, ArtifactError> {
-        let mut found: [Option<Section>; SectionKind::ALL.len()] = Default::default();
+        let mut sections: Vec<(SectionKind, Section)> = Vec::new();
         for entry in table.chunks_exact(ENTRY_LEN) {
             let s = Section {
                 kind: u32_at(entry, 0),
+                target: u32_at(entry, 4),
                 offset: u64_at(entry, 8),
                 len: u64_at(entry, 16),
                 checksum: u64_at(entry, 24),
@@ -51,46 +52,37 @@ impl Header {
             if s.offset.checked_add(s.len).is_none_or(|end| end > file_len) {
                 return Err(ArtifactError::Damaged("a section lies outside the file"));
             }
-            let known = SectionKind::ALL.iter().position(|k| *k as u32 == s.kind);
-            if let Some(slot) = known.and_then(|at| found.get_mut(at))
-                && slot.replace(s).is_some()
-            {
+            let Some(kind) = SectionKind::ALL.into_iter().find(|k| *k as u32 == s.kind) else { continue };
+            if sections.iter().any(|(k, t)| *k == kind && t.target == s.target) {
                 return Err(ArtifactError::Damaged("a section is there twice"));
             }
-        }
-        let mut sections = [Section::default(); SectionKind::ALL.len()];
-        for ((to, from), kind) in sections.iter_mut().zip(found).zip(SectionKind::ALL) {
-            *to = match from {
-                None if kind == SectionKind::Device => continue,
-                section => section.ok_or(ArtifactError::Damaged("a section is missing"))?,
-            };
+            sections.push((kind, s));
         }
         Ok(Header { sections })
     }
 
-    /// Where a section is, as offsets into the file.
-    pub(crate) fn range(&self, kind: SectionKind) -> Range<usize> {
-        let s = self.section(kind);
-        s.offset as usize..(s.offset + s.len) as usize
+    /// A section of a target, if it has one.
+    pub(crate) fn find(&self, kind: SectionKind, target: usize) -> Option<&Section> {
+        let is = |(k, s): &&(SectionKind, Section)| *k == kind && s.target as usize == target;
+        self.sections.iter().find(is).map(|(_, s)| s)
     }
 
-    /// The artifact has this section.
-    pub(crate) fn has(&self, kind: SectionKind) -> bool {
-        self.section(kind).kind != 0
+    /// A section that has to be there.
+    pub(crate) fn section(&self, kind: SectionKind, target: usize) -> Result<&Section, ArtifactError> {
+        self.find(kind, target).ok_or(ArtifactError::Damaged("a section is missing"))
+    }
+}
+
+impl Section {
+    /// Where it is, as offsets into the file.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.offset as usize..(self.offset + self.len) as usize
     }
 
-    /// Compares a section's bytes with its checksum.
-    pub(crate) fn verify(&self, kind: SectionKind, bytes: &[u8]) -> Result<(), ArtifactError> {
-        if checksum(bytes) == self.section(kind).checksum {
-            Ok(())
-        } else {
-            Err(ArtifactError::Checksum(kind.name()))
-        }
-    }
-
-    fn section(&self, kind: SectionKind) -> &Section {
-        let at = SectionKind::ALL.iter().position(|k| *k == kind);
-        &self.sections[at.expect("every kind is listed in ALL")]
+    /// Its bytes, if they are those that were written.
+    pub(crate) fn verified<'f>(&self, kind: SectionKind, file: &'f [u8]) -> Result<&'f [u8], ArtifactError> {
+        let bytes = &file[self.range()];
+        if checksum(bytes) == self.checksum { Ok(bytes) } else { Err(ArtifactError::Checksum(kind.name())) }
     }
 }
 

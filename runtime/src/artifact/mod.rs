@@ -10,7 +10,7 @@ mod read;
 mod write;
 
 pub use error::ArtifactError;
-pub use format::{ArtifactInfo, DeviceCode, DeviceEntry, DeviceText, WEIGHT_ALIGN, host_abi};
+pub use format::{ArtifactInfo, DeviceCode, DeviceEntry, DeviceText, TargetInfo, WEIGHT_ALIGN, host_abi};
 pub use read::{Artifact, LoadOptions};
 #[cfg(feature = "write")]
-pub use write::ArtifactWriter;
+pub use write::{ArtifactWriter, TargetCode};

@@ -3,7 +3,7 @@
 
 use super::decode::decode;
 use super::error::ArtifactError;
-use super::format::{ArtifactInfo, DeviceCode, DeviceEntry, SectionKind, host_abi};
+use super::format::{ArtifactInfo, DeviceCode, DeviceEntry, SectionKind, TargetInfo, host_abi};
 use super::header::Header;
 use super::map::{Code, Image};
 use crate::device::{Device, DeviceError, open_device};
@@ -27,13 +27,15 @@ pub struct LoadOptions<'a> {
     pub routines: &'a [(&'a str, RoutineFn)],
     /// Check the weights too; reads all of them.
     pub check_weights: bool,
-    /// The device of an artifact with code for devices; by default `cuda:0` is opened.
+    /// The device to run on. Without one the CPU runs; of an artifact that has no code for CPUs,
+    /// `cuda:0` does.
     pub device: Option<&'a Arc<dyn Device>>,
 }
 
 /// A compiled model, ready for sessions to run. Share it in an [`Arc`](std::sync::Arc).
 pub struct Artifact {
     info: ArtifactInfo,
+    target: usize,
     plan: Plan,
     program: Program,
     kernels: Vec<&'static Kernel>,
@@ -82,6 +84,11 @@ impl Artifact {
     /// Where the artifact comes from and what it needs.
     pub fn info(&self) -> &ArtifactInfo {
         &self.info
+    }
+
+    /// Which of the artifact's targets runs here; `None` where it holds a plan without machine code.
+    pub fn target(&self) -> Option<&TargetInfo> {
+        self.info.targets.get(self.target)
     }
 
     /// The plan as it is stored.
@@ -145,24 +152,22 @@ fn load(
 ) -> Result<Artifact, ArtifactError> {
     let file = image.bytes();
     let header = Header::read(file)?;
-    let section = |kind| {
-        let bytes = &file[header.range(kind)];
-        header.verify(kind, bytes).map(|()| bytes)
+    let verified = |kind, target| header.section(kind, target)?.verified(kind, file);
+    let info: ArtifactInfo = decode(verified(SectionKind::Info, 0)?).ok_or(ArtifactError::Decode("info"))?;
+    let target = choose(&info.targets, &|i| header.find(SectionKind::Device, i).is_some(), options)?;
+    let device_code = match header.find(SectionKind::Device, target) {
+        Some(section) => Some(section.verified(SectionKind::Device, file)?),
+        None => None,
     };
-    let info: ArtifactInfo = decode(section(SectionKind::Info)?).ok_or(ArtifactError::Decode("info"))?;
-    let for_device = header.has(SectionKind::Device);
-    if !for_device {
-        check_target(&info, options.isa)?;
-    }
-    let plan: Plan = decode(section(SectionKind::Plan)?).ok_or(ArtifactError::Decode("plan"))?;
-    let code_len = section(SectionKind::Code)?.len();
-    let weights = header.range(SectionKind::Weights);
+    let plan: Plan = decode(verified(SectionKind::Plan, target)?).ok_or(ArtifactError::Decode("plan"))?;
+    let code_len = verified(SectionKind::Code, target)?.len();
+    let weights = header.section(SectionKind::Weights, 0)?.range();
     if options.check_weights {
-        section(SectionKind::Weights)?;
+        verified(SectionKind::Weights, 0)?;
     }
     let around = Surroundings {
         // Without machine code no kernel is looked for in it.
-        code_len: if for_device { 1 } else { code_len },
+        code_len: if device_code.is_some() { 1 } else { code_len },
         weights: &file[weights.clone()],
         routines: &|name| Routine::find(name, options.routines),
     };
@@ -175,24 +180,55 @@ fn load(
     })?;
     let kernels = bind_kernels(&plan.contracts, options.isa)?;
     let table = kernels.iter().map(|k| k.func).collect();
-    let code = map_code(&image, header.range(SectionKind::Code))?;
-    let device = match for_device {
-        true => {
-            Some(load_device(section(SectionKind::Device)?, &plan, &file[weights.clone()], &info, options)?)
+    let code = map_code(&image, header.section(SectionKind::Code, target)?.range())?;
+    let device = match device_code {
+        Some(section) => {
+            let target = info.targets.get(target).map_or("", |t| &t.name);
+            Some(load_device(section, &plan, &file[weights.clone()], target, options)?)
         }
-        false => None,
+        None => None,
     };
-    Ok(Artifact { info, plan, program, kernels, table, code, image, weights, device })
+    Ok(Artifact { info, target, plan, program, kernels, table, code, image, weights, device })
+}
+
+/// The number of the target to run: of devices if one was given or there is no other, else that of CPUs which
+/// this one fits and which asks for the most.
+fn choose(
+    targets: &[TargetInfo],
+    is_device: &dyn Fn(usize) -> bool,
+    options: &LoadOptions<'_>,
+) -> Result<usize, ArtifactError> {
+    let (devices, cpus): (Vec<usize>, Vec<usize>) = (0..targets.len().max(1)).partition(|i| is_device(*i));
+    match devices.first() {
+        Some(device) if options.device.is_some() || cpus.is_empty() => return Ok(*device),
+        None if options.device.is_some() && !targets.is_empty() => {
+            let targets = targets.iter().map(|t| t.name.clone()).collect();
+            return Err(ArtifactError::NoDeviceCode { targets });
+        }
+        _ => {}
+    }
+    let (mut best, mut refused) = (None, None);
+    for i in cpus {
+        let Some(target) = targets.get(i) else { return Ok(i) };
+        match check_target(target, options.isa) {
+            Ok(()) if best.is_none_or(|(_, n)| n < target.features.len()) => {
+                best = Some((i, target.features.len()));
+            }
+            Ok(()) => {}
+            Err(e) => refused = refused.or(Some(e)),
+        }
+    }
+    best.map(|(i, _)| i).ok_or_else(|| refused.unwrap_or(ArtifactError::Damaged("it has no target")))
 }
 
 fn load_device(
     section: &[u8],
     plan: &Plan,
     weights: &[u8],
-    info: &ArtifactInfo,
+    target: &str,
     options: &LoadOptions<'_>,
 ) -> Result<DeviceProgram, ArtifactError> {
-    let refused = |source| ArtifactError::Device { target: info.target.clone(), source };
+    let refused = |source| ArtifactError::Device { target: target.to_owned(), source };
     if !cfg!(feature = "device") {
         let why = "this program was built without the feature \"device\"".to_owned();
         return Err(refused(DeviceError::Missing { name: "cuda:0".to_owned(), why }));
@@ -209,23 +245,20 @@ fn load_device(
     DeviceProgram::load(device, code, weights).map_err(refused)
 }
 
-fn check_target(info: &ArtifactInfo, limit: Option<Isa>) -> Result<(), ArtifactError> {
-    if info.target.is_empty() {
-        return Ok(());
-    }
+fn check_target(target: &TargetInfo, limit: Option<Isa>) -> Result<(), ArtifactError> {
     let host = best_target(limit);
-    let rest = info.target.strip_prefix(host_architecture());
+    let rest = target.name.strip_prefix(host_architecture());
     if !rest.is_some_and(|r| r.is_empty() || r.starts_with(['-', '+'])) {
-        return Err(ArtifactError::Target { target: info.target.clone(), host });
+        return Err(ArtifactError::Target { target: target.name.clone(), host });
     }
-    if info.abi != host_abi() {
-        return Err(ArtifactError::Abi { found: info.abi.clone(), expected: host_abi() });
+    if target.abi != host_abi() {
+        return Err(ArtifactError::Abi { found: target.abi.clone(), expected: host_abi() });
     }
-    let missing = missing_features(&info.features, limit);
+    let missing = missing_features(&target.features, limit);
     if missing.is_empty() {
         Ok(())
     } else {
-        Err(ArtifactError::Features { target: info.target.clone(), host, missing })
+        Err(ArtifactError::Features { target: target.name.clone(), host, missing })
     }
 }
 

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 /// Writes one artifact; dropped before [`ArtifactWriter::finish`], it leaves nothing behind.
 ///
-/// The order of calls is: constants, then `finish` with code, plan and info.
+/// The order of calls is: constants, then `finish` with the code and plan of each target, and info.
 pub struct ArtifactWriter {
     target: PathBuf,
     temporary: PathBuf,
@@ -21,8 +21,25 @@ pub struct ArtifactWriter {
     at: u64,
     weights_at: u64,
     hash: Xxh3,
-    device: Option<DeviceCode>,
 }
+
+/// What an artifact holds for one target.
+#[derive(Clone, Copy)]
+pub struct TargetCode<'a> {
+    /// Machine code; none for devices.
+    pub code: &'a [u8],
+    /// What runs.
+    pub plan: &'a Plan,
+    /// Code for devices.
+    pub device: Option<&'a DeviceCode>,
+}
+
+/// Sections besides those of targets: info and weights.
+const SHARED: usize = 2;
+/// Most sections of one target.
+const PER_TARGET: usize = 3;
+/// Most targets of an artifact.
+const MAX_TARGETS: usize = (MAX_SECTIONS - SHARED) / PER_TARGET;
 
 impl ArtifactWriter {
     /// Starts an artifact that will replace `target`.
@@ -38,9 +55,9 @@ impl ArtifactWriter {
             at: 0,
             weights_at: 0,
             hash: Xxh3::new(),
-            device: None,
         };
-        let head = HEADER_LEN + SectionKind::ALL.len() * ENTRY_LEN;
+        // There is room for as many targets as there may be before the first page ends.
+        let head = HEADER_LEN + MAX_SECTIONS * ENTRY_LEN;
         writer.put(&vec![0; head])?;
         writer.pad_to(PAGE)?;
         writer.weights_at = writer.at;
@@ -71,32 +88,38 @@ impl ArtifactWriter {
         Ok((self.constant(&bytes)?, bytes.len() as u64))
     }
 
-    /// Gives the artifact code for devices.
-    pub fn device(&mut self, code: DeviceCode) {
-        self.device = Some(code);
-    }
-
-    /// Writes the other sections and the header, and gives the file its name.
-    pub fn finish(mut self, code: &[u8], plan: &Plan, info: &ArtifactInfo) -> Result<(), ArtifactError> {
+    /// Writes the other sections and the header, and gives the file its name. `targets` are those of the
+    /// info, in order; where that names none, it is the one plan.
+    pub fn finish(mut self, targets: &[TargetCode<'_>], info: &ArtifactInfo) -> Result<(), ArtifactError> {
+        if targets.len() != info.targets.len().max(1) || targets.len() > MAX_TARGETS {
+            return Err(ArtifactError::Plan(format!("an artifact for {} targets", targets.len())));
+        }
         let weights = Section {
             kind: SectionKind::Weights as u32,
+            target: 0,
             offset: self.weights_at,
             len: self.at - self.weights_at,
             checksum: self.hash.digest(),
         };
-        self.pad_to(PAGE)?;
-        let code = self.section(SectionKind::Code, code)?;
+        let mut sections = vec![weights];
+        for (i, target) in targets.iter().enumerate() {
+            self.pad_to(PAGE)?;
+            sections.push(self.section(SectionKind::Code, i, target.code)?);
+        }
         // Whatever follows must not share the code's executable page.
         self.pad_to(PAGE)?;
-        let plan = postcard::to_allocvec(plan).map_err(|_| ArtifactError::Decode("plan"))?;
-        let plan = self.section(SectionKind::Plan, &plan)?;
-        let info_bytes = postcard::to_allocvec(info).map_err(|_| ArtifactError::Decode("info"))?;
-        let info_section = self.section(SectionKind::Info, &info_bytes)?;
-        let mut sections = vec![info_section, plan, code, weights];
-        if let Some(device) = self.device.take() {
-            let bytes = postcard::to_allocvec(&device).map_err(|_| ArtifactError::Decode("device code"))?;
-            sections.push(self.section(SectionKind::Device, &bytes)?);
+        for (i, target) in targets.iter().enumerate() {
+            let plan = postcard::to_allocvec(target.plan).map_err(|_| ArtifactError::Decode("plan"))?;
+            sections.push(self.section(SectionKind::Plan, i, &plan)?);
+            if let Some(device) = target.device {
+                let bytes =
+                    postcard::to_allocvec(device).map_err(|_| ArtifactError::Decode("device code"))?;
+                sections.push(self.section(SectionKind::Device, i, &bytes)?);
+            }
         }
+        let bytes = postcard::to_allocvec(info).map_err(|_| ArtifactError::Decode("info"))?;
+        sections.push(self.section(SectionKind::Info, 0, &bytes)?);
+        sections.sort_by_key(|s| (s.kind, s.target));
         let (head, table) = header(&info.writer, self.at, &sections);
         self.close(&head, &table)
     }
@@ -120,10 +143,11 @@ impl ArtifactWriter {
         })
     }
 
-    fn section(&mut self, kind: SectionKind, bytes: &[u8]) -> Result<Section, ArtifactError> {
+    fn section(&mut self, kind: SectionKind, target: usize, bytes: &[u8]) -> Result<Section, ArtifactError> {
         let offset = self.at;
         self.put(bytes)?;
-        Ok(Section { kind: kind as u32, offset, len: bytes.len() as u64, checksum: checksum(bytes) })
+        let (kind, target, len) = (kind as u32, target as u32, bytes.len() as u64);
+        Ok(Section { kind, target, offset, len, checksum: checksum(bytes) })
     }
 
     fn pad_to(&mut self, align: u64) -> Result<(), ArtifactError> {
@@ -167,7 +191,7 @@ fn header(writer: &str, file_len: u64, sections: &[Section]) -> (Vec<u8>, Vec<u8
     let mut table = Vec::with_capacity(sections.len() * ENTRY_LEN);
     for s in sections {
         table.extend_from_slice(&s.kind.to_le_bytes());
-        table.extend_from_slice(&[0; 4]);
+        table.extend_from_slice(&s.target.to_le_bytes());
         for v in [s.offset, s.len, s.checksum] {
             table.extend_from_slice(&v.to_le_bytes());
         }

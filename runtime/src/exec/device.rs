@@ -228,9 +228,9 @@ impl Run<'_> {
         let (module, threads) = (on.module, entry.threads);
         on.device().launch(&DeviceLaunch { module, entry: l.kernel, blocks, threads, params: &params })?;
         self.memory.device.params = params;
-        for (id, writes) in l.buffers.iter().zip(&entry.writes) {
-            let home = self.program.buffer(*id).home;
-            if *writes && let Some(copy) = self.memory.device.of(home) {
+        for at in &self.artifact.plan().kernels[l.kernel].writes {
+            let home = self.program.buffer(l.buffers[*at as usize]).home;
+            if let Some(copy) = self.memory.device.of(home) {
                 copy.side = Side::Device;
             }
         }

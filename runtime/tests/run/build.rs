@@ -2,7 +2,9 @@
 
 use nnc_runtime::tensor::plan::*;
 use nnc_runtime::tensor::{Dim, Sym};
-use nnc_runtime::{Artifact, ArtifactInfo, ArtifactWriter, DType, LoadOptions, Session, Tensor, Value};
+use nnc_runtime::{
+    Artifact, ArtifactInfo, ArtifactWriter, DType, LoadOptions, Session, TargetCode, Tensor, Value,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -106,7 +108,7 @@ impl Build {
             writer: "1.2.3".into(),
             ..ArtifactInfo::default()
         };
-        writer.finish(&self.code, &self.plan, &info).unwrap();
+        writer.finish(&[TargetCode { code: &self.code, plan: &self.plan, device: None }], &info).unwrap();
         path
     }
 

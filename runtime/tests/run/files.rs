@@ -3,7 +3,8 @@
 use crate::build::*;
 use nnc_runtime::tensor::plan::*;
 use nnc_runtime::{
-    Artifact, ArtifactError, ArtifactInfo, ArtifactWriter, DType, LoadOptions, Session, host_abi,
+    Artifact, ArtifactError, ArtifactInfo, ArtifactWriter, DType, LoadOptions, Session, TargetCode,
+    TargetInfo, host_abi,
 };
 use std::sync::Arc;
 
@@ -118,14 +119,20 @@ fn other_formats_name_their_writer() {
     let mut bytes = sample().bytes();
     bytes[4] = 9;
     let message = Artifact::from_bytes(bytes).unwrap_err().to_string();
-    assert_eq!(message, "the artifact has format 9, written by nnc 1.2.3; this runtime reads format 2");
+    assert_eq!(message, "the artifact has format 9, written by nnc 1.2.3; this runtime reads format 3");
     let message = Artifact::from_bytes(b"PK\x03\x04".to_vec()).unwrap_err().to_string();
     assert_eq!(message, "this is no nnc artifact: it does not start with \"nncA\"");
 }
 
+fn target_info(name: &str, abi: &str, features: &[&str]) -> TargetInfo {
+    let features = features.iter().map(|f| (*f).to_owned()).collect();
+    TargetInfo { name: name.into(), abi: abi.into(), features }
+}
+
 fn with_info(b: &Build, info: &ArtifactInfo) -> Result<Artifact, ArtifactError> {
     let path = b.file();
-    ArtifactWriter::create(&path)?.finish(&b.code, &b.plan, info)?;
+    let code = TargetCode { code: &b.code, plan: &b.plan, device: None };
+    ArtifactWriter::create(&path)?.finish(&vec![code; info.targets.len()], info)?;
     let result = Artifact::open(&path);
     std::fs::remove_file(path).unwrap();
     result
@@ -135,9 +142,7 @@ fn with_info(b: &Build, info: &ArtifactInfo) -> Result<Artifact, ArtifactError> 
 fn other_cpus_are_refused_with_what_is_missing() {
     let b = Build::default();
     let info = |target: &str, abi: &str, features: &[&str]| ArtifactInfo {
-        target: target.into(),
-        abi: abi.into(),
-        features: features.iter().map(|f| (*f).to_owned()).collect(),
+        targets: vec![target_info(target, abi, features)],
         ..ArtifactInfo::default()
     };
     let message = with_info(&b, &info("s390x", host_abi(), &[])).unwrap_err().to_string();
@@ -155,6 +160,31 @@ fn other_cpus_are_refused_with_what_is_missing() {
     );
     assert!(message.ends_with(" and lacks warp, woof"), "{message}");
     assert!(with_info(&b, &info(host, "fastcall", &[])).is_err());
+}
+
+#[test]
+fn the_best_target_that_the_cpu_has_is_taken() {
+    let b = Build::default();
+    let host = match std::env::consts::ARCH {
+        "x86_64" => "x86-64",
+        other => other,
+    };
+    let of = |targets: &[(&str, &[&str])]| ArtifactInfo {
+        targets: targets.iter().map(|(name, features)| target_info(name, host_abi(), features)).collect(),
+        ..ArtifactInfo::default()
+    };
+    let wide = format!("{host}-v9");
+    let several = of(&[("s390x", &[]), (host, &[]), (&wide, &["warp"])]);
+    let artifact = with_info(&b, &several).unwrap();
+    assert_eq!(artifact.target(), Some(&several.targets[1]));
+    let none = with_info(&b, &of(&[("s390x", &[]), (&wide, &["warp"])])).unwrap_err().to_string();
+    assert!(none.starts_with("the artifact was compiled for s390x; this CPU is "), "the first: {none}");
+    assert!(with_info(&b, &of(&[])).is_err(), "a plan of its own, and none is written");
+    let path = b.file();
+    let code = TargetCode { code: &b.code, plan: &b.plan, device: None };
+    let many = of(&vec![(host, &[][..]); 40]);
+    assert!(ArtifactWriter::create(&path).unwrap().finish(&[code; 40], &many).is_err());
+    std::fs::remove_file(path).unwrap();
 }
 
 #[test]
