@@ -92,12 +92,23 @@ fn compile(program: &Program, machine: Machine) -> Result<Compiled, WriteError> 
     Ok(Compiled { plan, target, code: module.code, device: None })
 }
 
+/// Offset and length in the section of weights.
+type Span = (u64, u64);
+
+/// Weights by the hash of their bytes.
+type ByHash<'p> = HashMap<u64, Vec<(&'p Weight, Span)>>;
+
+/// A program, and where those of its weights are that were written.
+struct Written<'p> {
+    program: &'p Program,
+    places: Vec<Option<Span>>,
+}
+
 /// The weights of all programs; what several need is stored once.
 struct Weights<'p> {
-    /// Programs whose weights are written, each with the places of them.
-    programs: Vec<(&'p Program, Vec<Option<(u64, u64)>>)>,
-    /// Weights of any program by the hash of their bytes, if there are several programs.
-    by_hash: Option<HashMap<u64, Vec<(&'p Weight, (u64, u64))>>>,
+    programs: Vec<Written<'p>>,
+    /// Those of any program, if there are several.
+    by_hash: Option<ByHash<'p>>,
     total: u64,
 }
 
@@ -113,21 +124,19 @@ impl<'p> Weights<'p> {
         plan: &mut Plan,
         writer: &mut ArtifactWriter,
     ) -> Result<(), WriteError> {
-        let at = match self.programs.iter().position(|(p, _)| std::ptr::eq(*p, program)) {
-            Some(at) => at,
-            None => {
-                self.programs.push((program, vec![None; program.weights.len()]));
-                self.programs.len() - 1
-            }
-        };
+        let known = self.programs.iter().position(|w| std::ptr::eq(w.program, program));
+        let at = known.unwrap_or_else(|| {
+            self.programs.push(Written { program, places: vec![None; program.weights.len()] });
+            self.programs.len() - 1
+        });
         for b in &mut plan.buffers {
             let Place::Constant { offset, len } = &mut b.place else { continue };
             let i = usize::try_from(*offset).expect("an index of a weight");
-            let place = match self.programs[at].1[i] {
+            let place = match self.programs[at].places[i] {
                 Some(p) => p,
                 None => self.place(&program.weights[i], b.dtype, writer)?,
             };
-            self.programs[at].1[i] = Some(place);
+            self.programs[at].places[i] = Some(place);
             (*offset, *len) = place;
         }
         Ok(())
@@ -139,7 +148,7 @@ impl<'p> Weights<'p> {
         weight: &'p Weight,
         dtype: DType,
         writer: &mut ArtifactWriter,
-    ) -> Result<(u64, u64), WriteError> {
+    ) -> Result<Span, WriteError> {
         if dtype == DType::Str {
             let place = writer.strings(weight.tensor.strings())?;
             self.total += place.1;

@@ -13,8 +13,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The interpreter as a device.
-#[derive(Default)]
 struct Interpreted {
+    capability: (u32, u32),
     state: Mutex<State>,
 }
 
@@ -40,7 +40,7 @@ impl Device for Interpreted {
     }
 
     fn capability(&self) -> (u32, u32) {
-        (7, 5)
+        self.capability
     }
 
     fn parallel_blocks(&self) -> u32 {
@@ -92,9 +92,14 @@ pub(crate) fn for_device() -> Options {
     Options { target: "cuda:sm_75".into(), ..Options::default() }
 }
 
-/// An artifact loaded for the interpreter.
+/// An artifact loaded for the interpreter as the oldest device that there is code for.
 pub(crate) fn open(path: &Path) -> Result<Artifact, ArtifactError> {
-    let device: Arc<dyn Device> = Arc::new(Interpreted::default());
+    open_as(path, (7, 5))
+}
+
+/// The same for a device of some capability.
+fn open_as(path: &Path, capability: (u32, u32)) -> Result<Artifact, ArtifactError> {
+    let device: Arc<dyn Device> = Arc::new(Interpreted { capability, state: Mutex::default() });
     Artifact::open_with(path, &LoadOptions { device: Some(&device), ..LoadOptions::default() })
 }
 
@@ -105,10 +110,16 @@ pub(crate) fn session(path: &Path) -> Session {
 
 /// Runs a graph's code for devices twice, the second time in the memory that the first one left.
 pub(crate) fn on_device(graph: &Graph, inputs: &[Value]) -> Vec<Value> {
+    on_generation(graph, inputs, "cuda:sm_75", (7, 5))
+}
+
+/// The same for the code of another generation.
+fn on_generation(graph: &Graph, inputs: &[Value], target: &str, capability: (u32, u32)) -> Vec<Value> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("model.nnc");
-    nnc::compile(graph, &for_device(), &path).unwrap_or_else(|e| panic!("{e}"));
-    let mut session = session(&path);
+    let options = Options { target: target.into(), ..Options::default() };
+    nnc::compile(graph, &options, &path).unwrap_or_else(|e| panic!("{e}"));
+    let mut session = Session::new(Arc::new(open_as(&path, capability).unwrap_or_else(|e| panic!("{e}"))));
     let names: Vec<String> = session.inputs().into_iter().map(|p| p.name).collect();
     let named: Vec<(&str, Value)> = names.iter().map(String::as_str).zip(inputs.iter().cloned()).collect();
     let first = session.run(&named).unwrap_or_else(|e| panic!("{e}"));
@@ -117,6 +128,14 @@ pub(crate) fn on_device(graph: &Graph, inputs: &[Value]) -> Vec<Value> {
         assert_eq!(error(a, b), 0.0, "two runs differ");
     }
     first
+}
+
+/// The largest relative error of a graph's code for every generation of devices whose kernels differ.
+pub(crate) fn generations_against_interpreter(graph: &Graph, inputs: &[Value]) -> f64 {
+    let expected = Interpreter::new(graph).run(inputs).expect("the interpreter runs the graph");
+    let generations = [("cuda:sm_75", (7, 5)), ("cuda:sm_80", (8, 0))];
+    let found = generations.map(|(target, capability)| on_generation(graph, inputs, target, capability));
+    found.iter().flat_map(|f| expected.iter().zip(f)).map(|(e, f)| error(e, f)).fold(0.0, f64::max)
 }
 
 /// The largest relative error of a graph's code for devices.

@@ -5,9 +5,9 @@
 //! turns of a lanes loop are dealt out to the threads. Any other kernel has a thread for each point.
 //! Both loop over the points, so that any launch covers the grid.
 
-use super::Function;
 use super::order::Pending;
 use super::ptx::{Kind, Reg, Text};
+use super::{Function, Sm};
 use nnc_ir::tile::{Access, Arg, Axis, Expr, Kernel, Local, Mem, Stmt, Turns};
 use nnc_ir::{DType, Dim};
 use nnc_tensor::Range;
@@ -54,6 +54,8 @@ pub(super) struct Place {
 pub(super) struct Emitter<'a> {
     pub(super) t: Text,
     pub(super) kernel: &'a Kernel,
+    /// The generation of devices that it is for.
+    pub(super) sm: Sm,
     /// Threads of a block.
     pub(super) threads: u32,
     /// The code runs in every thread for itself: inside a lanes loop, or one point a thread.
@@ -112,7 +114,7 @@ fn shape(kernel: &Kernel) -> (u32, bool) {
 
 impl<'a> Emitter<'a> {
     /// Translates a kernel under an entry's name.
-    pub(super) fn kernel(kernel: &'a Kernel, name: &str) -> Result<(String, Function)> {
+    pub(super) fn kernel(kernel: &'a Kernel, name: &str, sm: Sm) -> Result<(String, Function)> {
         let (threads, alone) = shape(kernel);
         let mut t = Text::default();
         let thread = t.at_start(Kind::Word, "mov.u32", &[&"%tid.x"]);
@@ -120,6 +122,7 @@ impl<'a> Emitter<'a> {
         let mut e = Emitter {
             t,
             kernel,
+            sm,
             threads,
             alone,
             thread,

@@ -115,7 +115,7 @@ pub fn compile(kernels: &[Kernel], sm: Sm) -> Result<Module, CodegenError> {
     let mut text = format!(".version {}\n.target {sm}\n.address_size 64\n", sm.version());
     let mut functions = Vec::with_capacity(kernels.len());
     for (i, kernel) in kernels.iter().enumerate() {
-        let (body, function) = Emitter::kernel(kernel, &format!("k{i}"))
+        let (body, function) = Emitter::kernel(kernel, &format!("k{i}"), sm)
             .map_err(|what| CodegenError::Unsupported { kernel: kernel.name.clone(), what })?;
         text.push('\n');
         text.push_str(&body);

@@ -7,7 +7,7 @@ use nnc_ir::{DType, ScalarOp};
 
 impl Emitter<'_> {
     /// The value of another lane whose number differs in the bits of `distance`.
-    fn shuffled(&mut self, x: Reg, distance: u32) -> Reg {
+    pub(super) fn shuffled(&mut self, x: Reg, distance: u32) -> Reg {
         let mask = "0xffffffff";
         let shuffle = "shfl.sync.bfly.b32";
         match x.kind {

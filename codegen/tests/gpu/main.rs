@@ -194,55 +194,88 @@ fn a_kernel_without_lanes_has_a_thread_for_each_point() {
     assert!(!text_of(&[kernel]).contains("bar.sync"));
 }
 
-/// A product with everything that its epilogue knows.
-fn product((contract, version): (&'static str, u32), sizes: [Dim; 3]) -> Kernel {
-    let [m, n, k] = sizes;
+/// A kernel that is one call of a product: C of a type, A and the words of B, all of what follows.
+fn product(
+    contract: (&'static str, u32),
+    [m, n, k]: [Dim; 3],
+    (c, a): (DType, DType),
+    rest: impl FnOnce(&mut KernelBuilder) -> Vec<Arg>,
+) -> Kernel {
     let mut kb = KernelBuilder::new("product");
-    let c = kb.param(DType::F32, m.clone() * n.clone(), Access::ReadWrite);
-    let a = kb.param(DType::F32, m.clone() * k.clone(), Access::Read);
-    let b = kb.param(DType::F32, n.clone() * k.clone(), Access::Read);
-    let bias = kb.param(DType::F32, n.clone(), Access::Read);
-    let mut args = vec![
-        Arg::Ptr(c, Dim::ZERO),
-        Arg::Int(n.clone()),
-        Arg::Int(m),
-        Arg::Int(n.clone()),
-        Arg::Null,
-        Arg::Int(Dim::ZERO),
-        Arg::Ptr(a, Dim::ZERO),
-        Arg::Int(k.clone()),
-        Arg::Int(Dim::ONE),
-        Arg::Int(k.clone()),
-        Arg::Ptr(b, Dim::ZERO),
-    ];
-    match contract {
-        "f32_gemm" => args.push(Arg::Int(k * Dim::int(16))),
-        _ => args.extend([Arg::Int(Dim::ONE), Arg::Int(k)]),
-    }
-    args.extend([
-        Arg::Int(Dim::int(31)),
-        Arg::Ptr(bias, Dim::ZERO),
-        Arg::Ptr(bias, Dim::ZERO),
-        Arg::Ptr(c, Dim::ZERO),
-        Arg::Int(n),
-        Arg::F32(0.0),
-        Arg::F32(6.0),
-        Arg::Null,
-    ]);
-    kb.call(contract, version, args);
+    let c = kb.param(c, m.clone() * n.clone(), Access::ReadWrite);
+    let a = kb.param(a, m.clone() * k.clone(), Access::Read);
+    let mut args = vec![Arg::Ptr(c, Dim::ZERO), Arg::Int(n.clone()), Arg::Int(m), Arg::Int(n)];
+    args.extend([Arg::Null, Arg::Int(Dim::ZERO), Arg::Ptr(a, Dim::ZERO), Arg::Int(k.clone())]);
+    args.extend([Arg::Int(Dim::ONE), Arg::Int(k)]);
+    args.extend(rest(&mut kb));
+    kb.call(contract.0, contract.1, args);
     kb.finish(Dim::ONE)
+}
+
+/// A parameter of a product, from its first element on.
+fn operand(kb: &mut KernelBuilder, dtype: DType, elems: &Dim) -> Arg {
+    Arg::Ptr(kb.param(dtype, elems.clone(), Access::Read), Dim::ZERO)
+}
+
+/// A product of floats with everything that its epilogue knows.
+fn floats(contract: (&'static str, u32), sizes: [Dim; 3]) -> Kernel {
+    let [m, n, k] = sizes.clone();
+    product(contract, sizes, (DType::F32, DType::F32), |kb| {
+        let int = |v: i64| Arg::Int(Dim::int(v));
+        let mut args = vec![operand(kb, DType::F32, &(n.clone() * k.clone()))];
+        match contract.0 {
+            "f32_gemm" => args.push(Arg::Int(k * Dim::int(16))),
+            "f32_gemm_nibbles" => {
+                let (scales, zeros) = (operand(kb, DType::F32, &n), operand(kb, DType::F32, &n));
+                args.extend([Arg::Int(k * Dim::int(8)), int(32), scales, zeros, Arg::F32(0.0), int(64)]);
+            }
+            _ => args.extend([int(1), Arg::Int(k)]),
+        }
+        let (bias, scale) = (operand(kb, DType::F32, &n), operand(kb, DType::F32, &n));
+        let residual = operand(kb, DType::F32, &(m * n.clone()));
+        args.extend([int(31), bias, scale, residual, Arg::Int(n)]);
+        args.extend([Arg::F32(0.0), Arg::F32(6.0), Arg::Null]);
+        args
+    })
+}
+
+/// A product of bytes with everything that its epilogue knows, of which it stores one form.
+fn bytes(sizes: [Dim; 3], a: DType, stored: (i64, DType)) -> Kernel {
+    let [_, n, k] = sizes.clone();
+    product(("i8_gemm", 1), sizes, (stored.1, a), |kb| {
+        let int = |v: i64| Arg::Int(Dim::int(v));
+        let panel = k.ceil_div(&Dim::int(4)) * Dim::int(64);
+        let mut args = vec![operand(kb, DType::I8, &(n.clone() * k)), Arg::Int(panel)];
+        let signed = if a == DType::I8 { 1 << 5 } else { 0 };
+        args.extend([int(2 | 8 | 64 | signed), int(stored.0), int(3)]);
+        args.extend([(); 3].map(|()| operand(kb, DType::I32, &n)));
+        args.extend([operand(kb, DType::F32, &n), Arg::F32(0.5), operand(kb, DType::F32, &n)]);
+        args.extend([int(-5), Arg::F32(0.0), Arg::F32(6.0)]);
+        args
+    })
 }
 
 #[test]
 fn products_have_code() {
-    let fixed = || [50, 70, 33].map(Dim::int);
+    let fixed = |k: i64| [50, 70, k].map(Dim::int);
     let open = || ["m", "n", "k"].map(Dim::named);
     let mut kernels = Vec::new();
-    for contract in [("f32_gemm", 2), ("f32_gemm_strided", 1)] {
-        kernels.extend([product(contract, fixed()), product(contract, open())]);
+    for contract in [("f32_gemm", 2), ("f32_gemm_strided", 1), ("f32_gemm_nibbles", 1)] {
+        kernels.extend([floats(contract, fixed(33)), floats(contract, open())]);
     }
     let text = text_of(&kernels);
     assert_eq!(text.matches("fma.rn.f32").count(), kernels.len() * 16 * 16);
+    let mut kernels = Vec::new();
+    for stored in [(0, DType::I32), (1, DType::F32), (2, DType::U8), (3, DType::I8)] {
+        for sizes in [fixed(33), fixed(20), fixed(64), open()] {
+            kernels.extend([DType::U8, DType::I8].map(|a| bytes(sizes.clone(), a, stored)));
+        }
+    }
+    let text = text_of(&kernels);
+    // On the oldest devices eight rows and sixteen bytes of k at once: eight of them for each of four steps.
+    assert_eq!(text.matches("mma.sync.aligned.m8n8k16").count(), kernels.len() * 8 * 4);
+    let text = compile(&kernels, Sm::Sm80).expect("the kernels have code").text;
+    assert_eq!(text.matches("mma.sync.aligned.m16n8k32").count(), kernels.len() * 4 * 2);
 }
 
 #[test]

@@ -1,14 +1,18 @@
-//! Products of bytes, four to an instruction, and their epilogue: zero points, bias, scale, rounding.
+//! Products of bytes by the warps' `mma`, and their epilogue: zero points, bias, scale, rounding.
+//!
+//! Eight warps share a tile, two along the rows and four along the columns: 32×16 for each, in two or four
+//! times two instructions. What a lane holds of the result lies at [`ROWS`] and [`COLUMNS`].
 //!
 //! `Σ (a - za)(b - zb)` is `Σ ab - zb Σ a - za Σ b + depth · za · zb` in 32 bits that wrap: the sums of B's
 //! columns come with the call, those of A's rows are made beside the products where B has zero points.
 
+use super::super::Sm;
 use super::super::call::{Pointer, dim_arg, flags_arg};
 use super::super::kernel::{Emitter, Result};
 use super::super::ptx::{At, Float, Kind, Reg};
 use super::finish::{Columns, Row, clamped, on};
 use super::left::words_of;
-use super::{DEPTH, Left, Product, Right, SIDE, Sums, Thread};
+use super::{DEPTH, Left, Product, Right, SIDE, Thread, list, offset, registers, split, sum};
 use nnc_ir::Dim;
 use nnc_ir::tile::Arg;
 
@@ -18,12 +22,93 @@ const CLAMP: i64 = 1 << 3;
 const A_SIGNED: i64 = 1 << 5;
 const FLOAT_BIAS: i64 = 1 << 6;
 
-/// Four bytes of one.
-pub(super) const ONES: i64 = 0x0101_0101;
+/// The rows of a lane's part of its warp's result, from the first on.
+pub(super) const ROWS: [i32; SIDE as usize] = [0, 8, 16, 24];
+/// The same for columns.
+pub(super) const COLUMNS: [i32; SIDE as usize] = [0, 1, 8, 9];
+/// Columns of a result of `mma`.
+const COLUMNS_AT_ONCE: usize = 2;
 
-/// The instruction that adds the products of four bytes of A by four of B, which have signs.
-pub(super) fn dot(signed: bool) -> &'static str {
-    if signed { "dp4a.s32.s32" } else { "dp4a.u32.s32" }
+/// How a thread multiplies bytes.
+pub(super) struct Sums {
+    /// A's bytes have signs.
+    signed: bool,
+    /// Rows of one instruction, as lanes hold them, and words of k: 16×8 bytes by 4 words, or twice that.
+    shape: (usize, i32),
+    /// The sums of A's own bytes, if they are needed.
+    pub(super) rows: Vec<Reg>,
+}
+
+impl Sums {
+    fn new(e: &mut Emitter<'_>, signed: bool, rows: bool) -> Sums {
+        let shape = if e.sm == Sm::Sm75 { (1, 4) } else { (2, 8) };
+        Sums { signed, shape, rows: registers(e, Kind::Word, if rows { SIDE } else { 0 }) }
+    }
+
+    /// Adds the products of what is in shared memory.
+    pub(super) fn multiply(&self, e: &mut Emitter<'_>, t: &Thread) {
+        let (rows, words) = self.shape;
+        let pitch = 4 * t.sums.pitch();
+        for k in (0..DEPTH as i32).step_by(words as usize) {
+            let mut read = |from: Reg, at: i32| -> Vec<Reg> {
+                let steps = (k..k + words).step_by(4);
+                steps.map(|k| e.t.op(Kind::Word, "ld.shared.b32", &[&At(from, pitch * k + 4 * at)])).collect()
+            };
+            let a: Vec<Vec<Reg>> = ROWS.iter().map(|i| read(t.a_from, *i)).collect();
+            let b: Vec<Vec<Reg>> =
+                COLUMNS.iter().step_by(COLUMNS_AT_ONCE).map(|j| read(t.b_from, *j)).collect();
+            for (i, a) in a.chunks(rows).enumerate() {
+                // The words of all rows at one step of k come before those of the next.
+                let a: Vec<Reg> = (0..words as usize / 4).flat_map(|k| a.iter().map(move |r| r[k])).collect();
+                for (j, b) in b.iter().enumerate() {
+                    let at = |r: usize| (i * rows + r) * SIDE as usize + j * COLUMNS_AT_ONCE;
+                    let sums: Vec<Reg> = (0..rows)
+                        .flat_map(|r| t.sums.products[at(r)..][..COLUMNS_AT_ONCE].to_vec())
+                        .collect();
+                    let sums = list(&sums);
+                    e.t.put(self.instruction(), &[&sums, &list(&a), &list(b), &sums]);
+                }
+            }
+            for (s, words) in self.rows.iter().zip(&a) {
+                for x in words {
+                    let dot = if self.signed { "dp4a.s32.u32" } else { "dp4a.u32.u32" };
+                    e.t.put(dot, &[s, x, &"0x01010101", s]);
+                }
+            }
+        }
+    }
+
+    fn instruction(&self) -> &'static str {
+        match (self.shape.0, self.signed) {
+            (1, false) => "mma.sync.aligned.m8n8k16.row.col.s32.u8.s8.s32",
+            (1, true) => "mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32",
+            (_, false) => "mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32",
+            (_, true) => "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32",
+        }
+    }
+
+    /// The sums of A's own bytes over the lanes that have parts of the same row.
+    fn whole_rows(&self, e: &mut Emitter<'_>) {
+        for s in &self.rows {
+            for distance in [1, 2] {
+                let other = e.shuffled(*s, distance);
+                e.t.put("add.s32", &[s, s, &other]);
+            }
+        }
+    }
+}
+
+/// First row and column of a thread's part of the result, and the shared addresses of its parts of A and B.
+pub(super) fn place(e: &mut Emitter<'_>, (a, b): (Reg, Reg), pitch: i64) -> (Reg, Reg, Reg, Reg) {
+    let number = e.thread;
+    let warp = e.t.op(Kind::Word, "shr.u32", &[&number, &5]);
+    let lane = e.t.op(Kind::Word, "and.b32", &[&number, &31]);
+    let (warp_row, warp_column) = split(e, warp, 2, (5, 4));
+    let (group, member) = split(e, lane, 2, (0, 0));
+    let (a, b) = (offset(e, a, member, 4 * pitch), offset(e, b, member, 4 * pitch));
+    let (row, b_column) = (sum(e, warp_row, group), sum(e, warp_column, group));
+    let column = offset(e, warp_column, member, 2);
+    (row, column, offset(e, a, row, 4), offset(e, b, b_column, 4))
 }
 
 /// What is stored.
@@ -61,7 +146,8 @@ pub(super) fn product(e: &mut Emitter<'_>, args: &[Arg]) -> Result<()> {
     let p = Product::new(e, args, (left, right), (&words_of(kc), even))?;
     let signed = flags_arg(&args[12])? & A_SIGNED != 0;
     let finish = Finish::new(e, &args[12..], taps.clone() * kc.clone())?;
-    let sums = Sums::bytes(e, signed, finish.b_zero.is_some());
+    let bytes = Sums::new(e, signed, finish.b_zero.is_some());
+    let sums = super::Sums { products: registers(e, Kind::Word, SIDE * SIDE), bytes: Some(bytes) };
     super::product(e, &p, sums, &mut |e, t, at| finish.store(e, &p, t, at))
 }
 
@@ -152,6 +238,9 @@ impl Finish {
     fn store(&self, e: &mut Emitter<'_>, p: &Product, t: &Thread, (m0, n0): (Reg, Reg)) -> Result<()> {
         let columns = Columns::new(e, p, t, n0);
         let by_column = self.by_column(e, &columns)?;
+        if let Some(sums) = &t.sums.bytes {
+            sums.whole_rows(e);
+        }
         columns.rows(e, p, t, m0, &mut |e, i, row| {
             self.row(e, p, t, (i, row), &by_column);
             Ok(())
@@ -161,9 +250,9 @@ impl Finish {
     fn row(&self, e: &mut Emitter<'_>, p: &Product, t: &Thread, (i, row): (usize, &Row), by: &ByColumn) {
         let size = if matches!(self.stored, Stored::Bytes(_)) { 1 } else { 4 };
         let c = row.address(e, p.c, p.ldc, i64::from(size));
-        let row_sum = t.sums.bytes.as_ref().and_then(|(_, rows)| rows.get(i).copied());
-        for (j, ok) in row.exist.iter().enumerate() {
-            let at = At(c, size * j as i32);
+        let row_sum = t.sums.bytes.as_ref().and_then(|b| b.rows.get(i).copied());
+        for (j, (offset, ok)) in row.columns.iter().enumerate() {
+            let at = At(c, size * offset);
             let mut s = t.sums.products[i * SIDE as usize + j];
             if let Some(offset) = by.offset[j] {
                 s = e.t.op(Kind::Word, "add.s32", &[&s, &offset]);

@@ -21,38 +21,38 @@ pub(super) struct Finish {
     bounds: (Reg, Reg),
 }
 
-/// The columns of a thread: the first, and whether each exists.
+/// The columns of a thread: the first, how far from there each is, and whether it exists.
 pub(super) struct Columns {
     first: Reg,
+    offsets: [i32; SIDE as usize],
     exist: Vec<Reg>,
 }
 
 impl Columns {
     /// The thread's columns of the tile that begins at column `n0`.
     pub(super) fn new(e: &mut Emitter<'_>, p: &Product, t: &Thread, n0: Reg) -> Columns {
-        let first = sum(e, n0, t.column);
-        let exist = (0..SIDE).map(|j| {
+        let (first, offsets) = (sum(e, n0, t.column), t.sums.columns());
+        let exist = offsets.map(|j| {
             let at = e.t.op(Kind::Long, "add.s64", &[&first, &j]);
             e.t.compare("lt.s64", at, &p.n)
         });
-        Columns { first, exist: exist.collect() }
+        Columns { first, offsets, exist: exist.to_vec() }
     }
 
     /// The elements of a vector with one for each column, 32 bits wide; zero where there is no column.
     pub(super) fn read(&self, e: &mut Emitter<'_>, from: Pointer, kind: Kind) -> Vec<Reg> {
         let at = offset(e, from.at, self.first, 4);
-        let load = |(j, ok): (usize, &Reg)| {
+        let load = |(j, ok): (i32, &Reg)| {
             let x = e.t.reg(kind);
             e.t.set(x, if kind == Kind::Single { &"0f00000000" } else { &"0" });
             let name = format!("ld.{}.{}", from.space.name(), kind.moved());
-            e.t.put_if(*ok, &name, &[&x, &At(at, 4 * j as i32)]);
+            e.t.put_if(*ok, &name, &[&x, &At(at, 4 * j)]);
             x
         };
-        self.exist.iter().enumerate().map(load).collect()
+        self.offsets.into_iter().zip(&self.exist).map(load).collect()
     }
 
-    /// For each row of the thread, whether each column of it exists, and a function from a matrix and the
-    /// distance of its rows to the address of the thread's first element in that row.
+    /// Writes code for each row of the thread.
     pub(super) fn rows(
         &self,
         e: &mut Emitter<'_>,
@@ -61,30 +61,31 @@ impl Columns {
         m0: Reg,
         each: &mut dyn FnMut(&mut Emitter<'_>, usize, &Row) -> Result<()>,
     ) -> Result<()> {
-        for i in 0..SIDE {
-            let row = sum(e, m0, t.row);
-            let row = e.t.op(Kind::Long, "add.s64", &[&row, &i]);
+        let first = sum(e, m0, t.row);
+        for (i, offset) in t.sums.rows().iter().enumerate() {
+            let row = e.t.op(Kind::Long, "add.s64", &[&first, offset]);
             let ok = e.t.compare("lt.s64", row, &p.m);
-            let exist = self.exist.iter().map(|c| e.t.both(ok, *c)).collect();
-            each(e, i as usize, &Row { row, column: self.first, exist })?;
+            let columns = self.offsets.iter().zip(&self.exist).map(|(j, c)| (*j, e.t.both(ok, *c)));
+            let columns = columns.collect();
+            each(e, i, &Row { row, first: self.first, columns })?;
         }
         Ok(())
     }
 }
 
-/// A row of a thread's square.
+/// A row of a thread.
 pub(super) struct Row {
     row: Reg,
-    column: Reg,
-    /// Whether its elements exist.
-    pub(super) exist: Vec<Reg>,
+    first: Reg,
+    /// How far from the first each column is, and whether this row has an element there.
+    pub(super) columns: Vec<(i32, Reg)>,
 }
 
 impl Row {
-    /// The address of its first element in a matrix with elements of so many bytes.
+    /// The address of the thread's first element in a matrix with elements of so many bytes.
     pub(super) fn address(&self, e: &mut Emitter<'_>, to: Pointer, distance: Reg, size: i64) -> Reg {
         let at = times(e, self.row, distance);
-        let at = sum(e, at, self.column);
+        let at = sum(e, at, self.first);
         offset(e, to.at, at, size)
     }
 }
@@ -120,8 +121,8 @@ impl Finish {
         columns.rows(e, p, t, m0, &mut |e, i, row| {
             let c = row.address(e, p.c, p.ldc, 4);
             let residual = self.residual.map(|(from, distance)| (row.address(e, from, distance, 4), from));
-            for (j, ok) in row.exist.iter().enumerate() {
-                let at = |base: Reg| At(base, 4 * j as i32);
+            for (j, (offset, ok)) in row.columns.iter().enumerate() {
+                let at = |base: Reg| At(base, 4 * offset);
                 let load = |e: &mut Emitter<'_>, from: Pointer, base: Reg| {
                     let x = e.t.float(Kind::Single, 0.0);
                     e.t.put_if(*ok, &format!("ld.{}.f32", from.space.name()), &[&x, &at(base)]);

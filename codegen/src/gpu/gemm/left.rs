@@ -3,7 +3,7 @@
 use super::super::call::{Pointer, dim_arg};
 use super::super::kernel::{Emitter, Result, Space};
 use super::super::ptx::{At, Kind, Reg};
-use super::{PITCH, Product, SIDE, Thread, inside, offset, quad, registers, sum, times};
+use super::{Product, SIDE, Thread, inside, list, offset, registers, sum, times};
 use nnc_ir::Dim;
 use nnc_ir::tile::Arg;
 
@@ -97,7 +97,7 @@ impl Left {
             Elements::Bytes { len, together } => bytes(e, p, t, (a, space), ok, k0, (*len, *together)),
         };
         for (i, x) in x.iter().enumerate() {
-            let to = At(t.a_to, 4 * PITCH * i as i32);
+            let to = At(t.a_to, 4 * t.sums.pitch() * i as i32);
             e.t.put(&format!("st.shared.{}", x.kind.moved()), &[&to, x]);
         }
     }
@@ -122,7 +122,7 @@ fn bytes(
         e.t.jump_if(odd, true, apart);
         if together == 16 {
             let ok = inside(e, p, ok, k0, t.a_depth, 0);
-            e.t.put_if(ok, &format!("ld.{}.v4.b32", space.name()), &[&quad(&words), &At(a, 0)]);
+            e.t.put_if(ok, &format!("ld.{}.v4.b32", space.name()), &[&list(&words), &At(a, 0)]);
         } else {
             for (i, w) in (0..SIDE).zip(&words) {
                 let ok = inside(e, p, ok, k0, t.a_depth, i);

@@ -1,4 +1,4 @@
-//! Matrix products: of floats on plain FMA, of bytes on `dp4a`.
+//! Matrix products: of floats on plain FMA, of bytes by `mma`.
 //!
 //! | contract | right operand |
 //! |---|---|
@@ -7,8 +7,8 @@
 //! | `f32_gemm_nibbles` | panels of numbers of four bits with scales for blocks of k |
 //! | `i8_gemm` | panels of 16 columns and groups of four bytes along k |
 //!
-//! 256 threads make a tile of 64×64, each a square of 4×4 in registers. For every 16 steps of k the
-//! block brings 16 columns of A, transposed, and 16 rows of B to shared memory; of bytes, a step is the
+//! 256 threads make a tile of 64×64, each four rows by four columns in registers. For every 16 steps of k
+//! the block brings 16 columns of A, transposed, and 16 rows of B to shared memory; of bytes, a step is the
 //! word of four along k. Sums run in order of k.
 
 mod bytes;
@@ -29,10 +29,6 @@ const TILE: i64 = 64;
 const DEPTH: i64 = 16;
 /// Rows and columns of one thread, and the elements of each operand that it loads.
 const SIDE: i32 = 4;
-/// Words from one row of a tile in shared memory to the next: its threads then write to other banks.
-const PITCH: i32 = 68;
-/// Bytes of one operand's tile in shared memory.
-const TILE_BYTES: i32 = DEPTH as i32 * PITCH * 4;
 
 /// The operands of a product.
 struct Product {
@@ -58,7 +54,8 @@ struct Thread {
     /// The same for B: four columns of a row of B, or four steps of k of a column.
     b_depth: Reg,
     b_column: Reg,
-    /// First row and column that it computes.
+    /// First row and column that it computes; all of them lie at [`Sums::rows`] and [`Sums::columns`] from
+    /// there.
     row: Reg,
     column: Reg,
     /// Shared addresses: where its elements of A and B go, and from where it reads.
@@ -72,8 +69,7 @@ struct Thread {
 /// A thread's sums, by rows.
 struct Sums {
     products: Vec<Reg>,
-    /// Of bytes with a sign in A or without, and the sum of A's own bytes for each row, if asked for.
-    bytes: Option<(bool, Vec<Reg>)>,
+    bytes: Option<bytes::Sums>,
 }
 
 impl Sums {
@@ -81,14 +77,29 @@ impl Sums {
         Sums { products: registers(e, Kind::Single, SIDE * SIDE), bytes: None }
     }
 
-    /// Sums of bytes; with `rows` those of A's rows too.
-    fn bytes(e: &mut Emitter<'_>, signed: bool, rows: bool) -> Sums {
-        let products = registers(e, Kind::Word, SIDE * SIDE);
-        Sums { products, bytes: Some((signed, registers(e, Kind::Word, if rows { SIDE } else { 0 }))) }
+    /// Words from one row of a tile in shared memory to the next. Threads that write floats do so to other
+    /// banks; lanes that read a fragment of bytes read all banks once.
+    fn pitch(&self) -> i32 {
+        if self.bytes.is_some() { 72 } else { 68 }
+    }
+
+    /// Bytes of one operand's tile in shared memory.
+    fn tile_bytes(&self) -> i32 {
+        DEPTH as i32 * self.pitch() * 4
+    }
+
+    /// The rows of a thread.
+    fn rows(&self) -> [i32; SIDE as usize] {
+        if self.bytes.is_some() { bytes::ROWS } else { [0, 1, 2, 3] }
+    }
+
+    /// The columns of a thread.
+    fn columns(&self) -> [i32; SIDE as usize] {
+        if self.bytes.is_some() { bytes::COLUMNS } else { [0, 1, 2, 3] }
     }
 
     fn clear(&self, e: &mut Emitter<'_>) {
-        let rows = self.bytes.iter().flat_map(|(_, rows)| rows);
+        let rows = self.bytes.iter().flat_map(|b| &b.rows);
         for s in self.products.iter().chain(rows) {
             e.t.set(*s, if s.kind == Kind::Single { &"0f00000000" } else { &"0" });
         }
@@ -187,39 +198,47 @@ fn times(e: &mut Emitter<'_>, a: Reg, b: Reg) -> Reg {
     e.t.op(Kind::Long, "mul.lo.s64", &[&a, &b])
 }
 
-/// Four registers as the operand of a vector access.
-fn quad(x: &[Reg]) -> String {
-    format!("{{{}, {}, {}, {}}}", x[0], x[1], x[2], x[3])
+/// Registers as the operand of a vector access.
+fn list(x: &[Reg]) -> String {
+    let names: Vec<String> = x.iter().map(Reg::to_string).collect();
+    format!("{{{}}}", names.join(", "))
+}
+
+/// The bits of a thread's number above `bits`, and those below, each times a power of two.
+fn split(e: &mut Emitter<'_>, number: Reg, bits: i32, shifts: (i32, i32)) -> (Reg, Reg) {
+    let high = e.t.op(Kind::Word, "shr.u32", &[&number, &bits]);
+    let low = e.t.op(Kind::Word, "and.b32", &[&number, &((1 << bits) - 1)]);
+    let scaled = |e: &mut Emitter<'_>, x: Reg, shift: i32| {
+        let x = if shift > 0 { e.t.op(Kind::Word, "shl.b32", &[&x, &shift]) } else { x };
+        e.t.op(Kind::Long, "cvt.u64.u32", &[&x])
+    };
+    (scaled(e, high, shifts.0), scaled(e, low, shifts.1))
 }
 
 /// What a thread does, by its number.
 fn thread(e: &mut Emitter<'_>, p: &Product, sums: Sums) -> Thread {
-    let at = e.tiles(2 * i64::from(TILE_BYTES));
+    let (pitch, tile_bytes) = (i64::from(sums.pitch()), sums.tile_bytes());
+    let at = e.tiles(2 * i64::from(tile_bytes));
     let base = e.t.op(Kind::Long, "mov.u64", &[&format!("shared+{at}")]);
+    let second = e.t.op(Kind::Long, "add.s64", &[&base, &tile_bytes]);
     let number = e.thread;
-    let split = |e: &mut Emitter<'_>, bits: i64, quads: (bool, bool)| {
-        let high = e.t.op(Kind::Word, "shr.u32", &[&number, &bits]);
-        let low = e.t.op(Kind::Word, "and.b32", &[&number, &((1 << bits) - 1)]);
-        let [high, low] = [(high, quads.0), (low, quads.1)].map(|(x, quad)| {
-            let x = if quad { e.t.op(Kind::Word, "shl.b32", &[&x, &2]) } else { x };
-            e.t.op(Kind::Long, "cvt.u64.u32", &[&x])
-        });
-        (high, low)
-    };
-    let (a_row, a_depth) = split(e, 2, (false, true));
+    let (a_row, a_depth) = split(e, number, 2, (0, 2));
     let (b_depth, b_column) = if p.right.walks_depth() {
-        let (column, depth) = split(e, 2, (false, true));
+        let (column, depth) = split(e, number, 2, (0, 2));
         (depth, column)
     } else {
-        split(e, 4, (false, true))
+        split(e, number, 4, (0, 2))
     };
-    let (row, column) = split(e, 4, (true, true));
-    let a_at = offset(e, base, a_depth, 4 * i64::from(PITCH));
+    let a_at = offset(e, base, a_depth, 4 * pitch);
     let a_to = offset(e, a_at, a_row, 4);
-    let second = e.t.op(Kind::Long, "add.s64", &[&base, &TILE_BYTES]);
-    let b_at = offset(e, second, b_depth, 4 * i64::from(PITCH));
+    let b_at = offset(e, second, b_depth, 4 * pitch);
     let b_to = offset(e, b_at, b_column, 4);
-    let (a_from, b_from) = (offset(e, base, row, 4), offset(e, second, column, 4));
+    let (row, column, a_from, b_from) = if sums.bytes.is_some() {
+        bytes::place(e, (base, second), pitch)
+    } else {
+        let (row, column) = split(e, number, 4, (2, 2));
+        (row, column, offset(e, base, row, 4), offset(e, second, column, 4))
+    };
     Thread { a_row, a_depth, b_depth, b_column, row, column, a_to, b_to, a_from, b_from, sums }
 }
 
@@ -309,26 +328,21 @@ fn inside(e: &mut Emitter<'_>, p: &Product, ok: Reg, k0: Reg, own: Reg, i: i32) 
 
 /// Multiplies what is in shared memory.
 fn multiply(e: &mut Emitter<'_>, t: &Thread) {
-    let kind = t.sums.products[0].kind;
+    if let Some(sums) = &t.sums.bytes {
+        return sums.multiply(e, t);
+    }
+    let pitch = t.sums.pitch();
     let read = |e: &mut Emitter<'_>, at: At| -> Vec<Reg> {
-        let x = registers(e, kind, SIDE);
-        e.t.put(&format!("ld.shared.v4.{}", kind.moved()), &[&quad(&x), &at]);
+        let x = registers(e, Kind::Single, SIDE);
+        e.t.put("ld.shared.v4.f32", &[&list(&x), &at]);
         x
     };
     for k in 0..DEPTH as i32 {
-        let (a, b) = (read(e, At(t.a_from, 4 * PITCH * k)), read(e, At(t.b_from, 4 * PITCH * k)));
+        let (a, b) = (read(e, At(t.a_from, 4 * pitch * k)), read(e, At(t.b_from, 4 * pitch * k)));
         for (i, x) in a.iter().enumerate() {
             for (j, y) in b.iter().enumerate() {
                 let s = t.sums.products[i * SIDE as usize + j];
-                match &t.sums.bytes {
-                    None => e.t.put("fma.rn.f32", &[&s, x, y, &s]),
-                    Some((signed, _)) => e.t.put(bytes::dot(*signed), &[&s, x, y, &s]),
-                }
-            }
-        }
-        if let Some((signed, rows)) = &t.sums.bytes {
-            for (s, x) in rows.iter().zip(&a) {
-                e.t.put(bytes::dot(*signed), &[s, x, &bytes::ONES, s]);
+                e.t.put("fma.rn.f32", &[&s, x, y, &s]);
             }
         }
     }

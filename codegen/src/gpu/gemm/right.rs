@@ -3,7 +3,7 @@
 use super::super::call::{Pointer, dim_arg};
 use super::super::kernel::{Emitter, Result, Space};
 use super::super::ptx::{At, Kind, Reg};
-use super::{DEPTH, PITCH, Product, SIDE, Thread, inside, offset, quad, registers, sum, times};
+use super::{DEPTH, Product, SIDE, Thread, inside, list, offset, registers, sum, times};
 use nnc_ir::Dim;
 use nnc_ir::tile::Arg;
 
@@ -136,20 +136,20 @@ impl Right {
                 // The last panel is padded: four columns are there if the first is.
                 let ok = inside(e, p, ok, k0, t.b_depth, 0);
                 let x = zeros(e);
-                e.t.put_if(ok, "ld.global.v4.b32", &[&quad(&x), &At(b, 0)]);
-                e.t.put("st.shared.v4.b32", &[&At(t.b_to, 0), &quad(&x)]);
+                e.t.put_if(ok, "ld.global.v4.b32", &[&list(&x), &At(b, 0)]);
+                e.t.put("st.shared.v4.b32", &[&At(t.b_to, 0), &list(&x)]);
             }
             Right::Nibbles(n) => {
                 let ok = inside(e, p, ok, k0, t.b_depth, 0);
                 let x = n.load(e, t, (b, column), ok, k0);
-                e.t.put("st.shared.v4.f32", &[&At(t.b_to, 0), &quad(&x)]);
+                e.t.put("st.shared.v4.f32", &[&At(t.b_to, 0), &list(&x)]);
             }
             Right::Strided(_, along_k, _, Walk::Depth) => {
                 let mut at = b;
                 for i in 0..SIDE {
                     let ok = inside(e, p, ok, k0, t.b_depth, i);
                     let x = element(e, ok, at);
-                    e.t.put("st.shared.f32", &[&At(t.b_to, 4 * PITCH * i), &x]);
+                    e.t.put("st.shared.f32", &[&At(t.b_to, 4 * t.sums.pitch() * i), &x]);
                     at = offset(e, at, *along_k, 4);
                 }
             }
@@ -190,7 +190,7 @@ impl Nibbles {
         let by_block = |e: &mut Emitter<'_>, from: Reg| {
             let at = offset(e, from, at, 4);
             let x: Vec<Reg> = (0..SIDE).map(|_| e.t.float(Kind::Single, 0.0)).collect();
-            e.t.put_if(ok, "ld.global.v4.f32", &[&quad(&x), &At(at, 0)]);
+            e.t.put_if(ok, "ld.global.v4.f32", &[&list(&x), &At(at, 0)]);
             x
         };
         let scales = by_block(e, self.scales);
