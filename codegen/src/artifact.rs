@@ -1,7 +1,7 @@
 //! Writes a lowered model with its machine code as an artifact.
 
 use crate::Machine;
-use crate::cpu::{self, CodegenError};
+use crate::cpu::{self, CodegenError, CpuTarget};
 use crate::gpu;
 use crate::pack::pack;
 use nnc_ir::plan::{Program, Weight};
@@ -10,7 +10,7 @@ use nnc_runtime::{
     ArtifactError, ArtifactInfo, ArtifactWriter, DeviceCode, DeviceEntry, DeviceText, TargetCode, TargetInfo,
 };
 use nnc_tensor::plan::{DimId, Kernel, Place, Plan, Step};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
 
@@ -43,7 +43,7 @@ struct Compiled {
 }
 
 /// Compiles kernels for each machine, packs weights and writes the artifact. Each program comes with the
-/// machines whose kernels it has.
+/// machines whose kernels it has; all devices are one target, with a text for each generation.
 pub fn write(
     programs: &[(&Program, Vec<Machine>)],
     info: ArtifactInfo,
@@ -51,8 +51,15 @@ pub fn write(
 ) -> Result<Sizes, WriteError> {
     let mut parts = Vec::new();
     for (program, machines) in programs {
+        let mut devices = Vec::new();
         for machine in machines {
-            parts.push((*program, compile(program, *machine)?));
+            match machine {
+                Machine::Cpu(cpu) => parts.push((*program, for_cpu(program, cpu)?)),
+                Machine::Cuda(_) => devices.push(*machine),
+            }
+        }
+        if !devices.is_empty() {
+            parts.push((*program, for_devices(program, &devices)?));
         }
     }
     let mut writer = ArtifactWriter::create(path)?;
@@ -71,25 +78,29 @@ pub fn write(
     Ok(Sizes { code: code as u64, weights: weights.total })
 }
 
-fn compile(program: &Program, machine: Machine) -> Result<Compiled, WriteError> {
+fn for_cpu(program: &Program, cpu: &CpuTarget) -> Result<Compiled, WriteError> {
     let mut plan = program.plan.clone();
-    let target = TargetInfo { name: machine.to_string(), ..TargetInfo::default() };
-    let Machine::Cpu(cpu) = machine else {
-        let mut modules = Vec::new();
-        for sm in machine.generations() {
-            modules.push((sm, gpu::compile(&program.kernels, sm)?));
-        }
-        let device = Some(link_device(&mut plan, program, modules));
-        return Ok(Compiled { plan, target, code: Vec::new(), device });
-    };
-    let module = cpu::compile(&program.kernels, &cpu)?;
+    let module = cpu::compile(&program.kernels, cpu)?;
     link(&mut plan, program, &module);
     let target = TargetInfo {
+        name: cpu.to_string(),
         abi: cpu.abi().to_owned(),
         features: cpu.required().into_iter().map(str::to_owned).collect(),
-        ..target
     };
     Ok(Compiled { plan, target, code: module.code, device: None })
+}
+
+fn for_devices(program: &Program, machines: &[Machine]) -> Result<Compiled, WriteError> {
+    let mut plan = program.plan.clone();
+    let generations: BTreeSet<gpu::Sm> = machines.iter().flat_map(|m| m.generations()).collect();
+    let mut modules = Vec::new();
+    for sm in generations {
+        modules.push((sm, gpu::compile(&program.kernels, sm)?));
+    }
+    let device = Some(link_device(&mut plan, program, modules));
+    let names: Vec<String> = machines.iter().map(Machine::to_string).collect();
+    let target = TargetInfo { name: names.join(","), ..TargetInfo::default() };
+    Ok(Compiled { plan, target, code: Vec::new(), device })
 }
 
 /// Offset and length in the section of weights.

@@ -95,13 +95,15 @@ fn name_of(artifact: &Artifact) -> &str {
 fn one_artifact_holds_code_for_cpus_and_devices() {
     let (graph, folder) = (digits(), tempfile::tempdir().expect("a temporary folder"));
     let path = |name: &str| folder.path().join(name);
-    for (name, targets) in [("both", "native,cuda:sm_75"), ("cpu", "native"), ("gpu", "cuda:sm_75")] {
+    for (name, targets) in
+        [("both", "cuda:sm_80,native,cuda:sm_75"), ("cpu", "native"), ("gpu", "cuda:sm_75")]
+    {
         compile(&graph, targets, &path(name));
     }
     let (here, there) = (Artifact::open(path("both")).expect("for a CPU"), device::open(&path("both")));
     let there = there.expect("for a device");
     let alone = Artifact::open(path("cpu")).expect("for a CPU");
-    assert_eq!((name_of(&here), name_of(&there)), (name_of(&alone), "cuda:sm_75"));
+    assert_eq!((name_of(&here), name_of(&there)), (name_of(&alone), "cuda:sm_80,cuda:sm_75"));
     let n_weights = alone.weights_len();
     assert!(here.weights_len() < n_weights + n_weights / 10, "weights are shared");
     let (found, expected) = (scores(there), scores(here));
