@@ -123,6 +123,9 @@ fn convolutions() {
         conv([6, 6], 3, 2, 1, 6, (u, 128.0), (i, 0.0), false),
         conv([8, 12], 3, 1, 1, 2, (i, 0.0), (i, 0.0), true),
         conv([5, 17], 7, 2, 0, 1, (u, 255.0), (u, 0.0), false),
+        // Runs of 4 and 16 bytes that begin at any multiple of 2 and 4.
+        conv([2, 6], 2, 1, 0, 1, (u, 3.0), (i, 0.0), true),
+        conv([4, 8], 4, 1, 0, 1, (i, 1.0), (u, 7.0), true),
     ] {
         let mut m = Model::new();
         let shape = if c.last { [2, 13, 11, c.channels[0]] } else { [2, c.channels[0], 13, 11] };

@@ -1,7 +1,7 @@
 //! Products of bytes by the warps' `mma`, and their epilogue: zero points, bias, scale, rounding.
 //!
-//! Eight warps share a tile, two along the rows and four along the columns: 32×16 for each, in two or four
-//! times two instructions. What a lane holds of the result lies at [`ROWS`] and [`COLUMNS`].
+//! Eight warps share a tile, two along the rows and four along the columns. The 32×16 of each are four or
+//! eight results of an instruction, of which a lane holds what lies at [`ROWS`] and [`COLUMNS`].
 //!
 //! `Σ (a - za)(b - zb)` is `Σ ab - zb Σ a - za Σ b + depth · za · zb` in 32 bits that wrap: the sums of B's
 //! columns come with the call, those of A's rows are made beside the products where B has zero points.
@@ -33,7 +33,7 @@ const COLUMNS_AT_ONCE: usize = 2;
 pub(super) struct Sums {
     /// A's bytes have signs.
     signed: bool,
-    /// Rows of one instruction, as lanes hold them, and words of k: 16×8 bytes by 4 words, or twice that.
+    /// What one instruction takes: rows of a lane, which stand for eight each, and words of k.
     shape: (usize, i32),
     /// The sums of A's own bytes, if they are needed.
     pub(super) rows: Vec<Reg>,
