@@ -19,6 +19,7 @@ pub struct Memory {
     pub(crate) modules: HashMap<u64, Vec<u64>>,
 }
 
+#[derive(Default)]
 struct Allocation {
     bytes: Vec<u8>,
     written: Vec<bool>,
@@ -51,6 +52,15 @@ impl Memory {
         let writers = (0..bytes.div_ceil(PAGE)).map(|_| None).collect();
         self.allocations.push(Allocation { bytes: vec![0xcd; bytes], written: vec![false; bytes], writers });
         (self.allocations.len() as u64) << SHIFT
+    }
+
+    /// Gives an allocation back; its addresses are never used again.
+    pub fn free(&mut self, address: u64) {
+        let number = ((address >> SHIFT) as usize).wrapping_sub(1);
+        if let Some(allocation) = self.allocations.get_mut(number) {
+            *allocation = Allocation::default();
+            self.touched.retain(|(n, _)| *n != number);
+        }
     }
 
     /// Copies bytes from the host.
