@@ -10,7 +10,7 @@ use nnc_runtime::Session;
 use std::path::Path;
 
 fn session(path: &Path) -> Session {
-    interpreted::open(path).unwrap_or_else(|e| panic!("{e}")).0
+    interpreted::open(path, interpreted::Settings::default()).unwrap_or_else(|e| panic!("{e}")).0
 }
 
 

@@ -52,7 +52,7 @@ pub fn run(case: &Path) -> Result<Passed, CaseError> {
         CompileError::Lower(e) => CaseError::Unsupported(e.to_string()),
         e => failed(e),
     })?;
-    let (mut session, device) = interpreted::open(&path).map_err(failed)?;
+    let (mut session, device) = interpreted::open(&path, interpreted::Settings::default()).map_err(failed)?;
     let (inputs, outputs) = (session.inputs(), session.outputs());
     let mut difference = Difference::default();
     for set in data_sets(case) {

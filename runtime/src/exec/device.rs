@@ -9,7 +9,7 @@ use super::memory::Memory;
 use super::program::{Home, LaunchInfo, Program};
 use super::run::Run;
 use crate::artifact::{DeviceCode, DeviceEntry};
-use crate::device::{Device, DeviceBlock, DeviceError, DeviceLaunch};
+use crate::device::{Device, DeviceBlock, DeviceBuffer, DeviceError, DeviceLaunch};
 use nnc_tensor::plan::BufferId;
 use std::sync::Arc;
 
@@ -84,6 +84,7 @@ pub(crate) struct DeviceMemory {
     in_arena: Vec<Copy>,
     late: Vec<Copy>,
     params: Vec<u64>,
+    buffers: Vec<DeviceBuffer>,
 }
 
 impl DeviceMemory {
@@ -207,9 +208,15 @@ impl Run<'_> {
         }
         let entry = &on.entries[l.kernel];
         let mut params = std::mem::take(&mut self.memory.device.params);
+        let mut buffers = std::mem::take(&mut self.memory.device.buffers);
         params.clear();
-        for id in &l.buffers {
-            params.push(self.bring(on, *id)?);
+        buffers.clear();
+        for (id, writes) in l.buffers.iter().zip(&entry.writes) {
+            let (address, bytes) = (self.bring(on, *id)?, self.span(*id)?.len);
+            let copy = self.memory.device.of(self.program.buffer(*id).home);
+            let blank = copy.is_some_and(|c| c.side == Side::Nowhere);
+            params.push(address);
+            buffers.push(DeviceBuffer { address, bytes, writes: *writes, blank });
         }
         for id in &l.dims {
             params.push(self.dim(*id)? as u64);
@@ -225,9 +232,16 @@ impl Run<'_> {
             n => room(on.device(), &mut self.memory.device.workspace, n)?.address(),
         };
         params.extend([grid as u64, workspace]);
-        let (module, threads) = (on.module, entry.threads);
-        on.device().launch(&DeviceLaunch { module, entry: l.kernel, blocks, threads, params: &params })?;
-        self.memory.device.params = params;
+        buffers.push(DeviceBuffer { address: workspace, bytes, writes: true, blank: true });
+        on.device().launch(&DeviceLaunch {
+            module: on.module,
+            entry: l.kernel,
+            blocks,
+            threads: entry.threads,
+            params: &params,
+            buffers: &buffers,
+        })?;
+        (self.memory.device.params, self.memory.device.buffers) = (params, buffers);
         for (id, writes) in l.buffers.iter().zip(&entry.writes) {
             let home = self.program.buffer(*id).home;
             if *writes && let Some(copy) = self.memory.device.of(home) {

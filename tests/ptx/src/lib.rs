@@ -22,6 +22,6 @@ mod types;
 
 pub use check::fault::{Access, Fault, FaultKind};
 pub use exec::launch::{Options, Stats};
-pub use memory::{HostError, Memory};
+pub use memory::{HostError, Memory, Use};
 pub use module::Module;
 pub use parse::ParseError;

@@ -421,7 +421,9 @@ pub(crate) struct Kernel {
     /// Shared memory of a fixed size, and where that begins whose size the launch gives.
     pub(crate) shared_bytes: u64,
     pub(crate) dynamic_at: u64,
+    /// The narrowest access of shared memory, in bytes, and of global memory.
     pub(crate) granule: u32,
+    pub(crate) global_granule: u32,
     /// Per thread.
     pub(crate) local_bytes: u64,
     pub(crate) max_threads: Option<u64>,

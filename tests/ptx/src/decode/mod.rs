@@ -58,6 +58,7 @@ impl<'a> Decoder<'a> {
             shared_bytes: 0,
             dynamic_at: 0,
             granule: 4,
+            global_granule: 4,
             local_bytes: 0,
             max_threads: function.max_threads,
         };

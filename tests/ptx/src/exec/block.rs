@@ -5,6 +5,7 @@ use super::launch::Cx;
 use super::warp::Warp;
 use crate::check::clocks::Clocks;
 use crate::check::fault::{Fault, FaultKind, Trap, first_lane};
+use crate::check::global::Who;
 use crate::check::shared::Shared;
 
 /// What the threads of a block share.
@@ -17,6 +18,13 @@ pub(crate) struct Cta {
     /// Threads that have not ended.
     pub(crate) live: u32,
     pub(crate) threads: u32,
+}
+
+impl Cta {
+    /// One of its threads, as global memory knows it.
+    pub(crate) fn who(&self, thread: u32) -> Who<'_> {
+        Who { block: self.number, thread, clocks: &self.clocks }
+    }
 }
 
 pub(crate) struct Block {

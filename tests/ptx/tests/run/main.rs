@@ -5,5 +5,6 @@ mod conversions;
 mod faults;
 mod harness;
 mod kernels;
+mod matrix;
 mod memory;
 mod warps;
