@@ -13,7 +13,6 @@ fn session(path: &Path) -> Session {
     interpreted::open(path, interpreted::Settings::default()).unwrap_or_else(|e| panic!("{e}")).0
 }
 
-
 /// Runs a graph's code for devices twice, the second time in the memory that the first one left.
 pub(crate) fn on_device(graph: &Graph, inputs: &[Value]) -> Vec<Value> {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -18,6 +18,8 @@ mod house;
 #[cfg(test)]
 mod models;
 #[cfg(test)]
+mod mutations;
+#[cfg(test)]
 mod onnx;
 #[cfg(test)]
 mod operators;

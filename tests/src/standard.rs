@@ -41,10 +41,11 @@ pub fn options() -> Options {
 
 /// Runs a case on all of its data sets.
 pub fn run(case: &Path) -> Result<Passed, CaseError> {
-    let graph = nnc::model::import(&case.join("model.onnx"), &ImportOptions::default()).map_err(|e| match e {
-        ModelError::Refused { .. } => CaseError::Unsupported(e.to_string()),
-        e => failed(e),
-    })?;
+    let graph =
+        nnc::model::import(&case.join("model.onnx"), &ImportOptions::default()).map_err(|e| match e {
+            ModelError::Refused { .. } => CaseError::Unsupported(e.to_string()),
+            e => failed(e),
+        })?;
     let tolerance = stated(case)?.unwrap_or_else(|| Tolerance::default_for(is_coarse(&graph)));
     let folder = tempfile::tempdir().map_err(failed)?;
     let path = folder.path().join("model.nnc");

@@ -26,12 +26,8 @@ pub(crate) struct Cell {
 }
 
 /// A granule that nobody touched.
-pub(crate) const FRESH: Cell = Cell {
-    writer: NOBODY,
-    stamp: 0,
-    atomic: false,
-    readers: [Readers { warp: 0, lanes: 0, stamp: 0 }; 2],
-};
+pub(crate) const FRESH: Cell =
+    Cell { writer: NOBODY, stamp: 0, atomic: false, readers: [Readers { warp: 0, lanes: 0, stamp: 0 }; 2] };
 
 /// An earlier access that the present one races with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +40,11 @@ impl Cell {
     /// Nobody has written it.
     pub(crate) fn is_blank(&self) -> bool {
         self.writer == NOBODY
+    }
+
+    /// Who wrote it last, and when.
+    pub(crate) fn last_write(&self) -> Option<(u32, u32)> {
+        (!self.is_blank()).then_some((self.writer, self.stamp))
     }
 
     fn last(&self) -> Conflict {

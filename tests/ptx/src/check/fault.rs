@@ -23,6 +23,14 @@ pub enum FaultKind {
     ReadOnly { access: Access, address: u64 },
     #[error("shared memory at {address:#x} is touched while an asynchronous operation on it is in flight")]
     InFlight { address: u64 },
+    #[error("register \"{name}\" is touched while an asynchronous product of it is in flight")]
+    RegisterInFlight { name: String },
+    #[error(
+        "register \"{name}\" was written, and no \"wgmma.fence\" followed before an asynchronous product"
+    )]
+    RegisterUnfenced { name: String },
+    #[error("{what} is used by an asynchronous operation without a fence in between")]
+    Unfenced { what: &'static str },
     #[error("the thread ends with {what} that it did not wait for")]
     Unfinished { what: &'static str },
     #[error("{what} waits for lanes {missing:#010x}, which never come")]

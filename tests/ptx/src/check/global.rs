@@ -57,7 +57,8 @@ impl Pages {
             let fault = |c| race(Access::Read, address, c);
             g.cell.check_read(who.clocks, who.thread, Access::Read).map_err(fault)?;
             g.cell.read(who.thread, who.clocks.now());
-            g.reader = if matches!(g.reader, NO_BLOCK) || g.reader == who.block { who.block } else { MANY_BLOCKS };
+            g.reader =
+                if matches!(g.reader, NO_BLOCK) || g.reader == who.block { who.block } else { MANY_BLOCKS };
         }
         Ok(())
     }

@@ -38,7 +38,8 @@ impl Warp {
         Ok(base.map(|b| b.wrapping_add(address.offset as u64)))
     }
 
-    fn fetch(
+    /// Bytes of a lane's read after its check.
+    pub(super) fn fetch(
         &self,
         cta: &mut Cta,
         cx: &mut Cx,
@@ -97,7 +98,10 @@ impl Warp {
                 self.registers[*d as usize][lane] = wide;
             }
         }
-        d[..*n].iter().filter(|d| **d != NONE).for_each(|d| self.defined[*d as usize] |= active);
+        for d in d[..*n].iter().filter(|d| **d != NONE) {
+            self.defined[*d as usize] |= active;
+            self.products.wrote(*d);
+        }
         Ok(())
     }
 

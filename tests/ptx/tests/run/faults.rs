@@ -47,10 +47,7 @@ fn races_are_found_whatever_the_order_of_the_run() {
     assert!(per_thread("sm_80", 64, &both).is_ok());
     let late = format!("{both} st.shared.u32 [%r3], 0;");
     let kind = fault(64, &late);
-    assert!(
-        matches!(kind, FaultKind::Race { access: Access::Write, earlier: Access::Read, .. }),
-        "{kind}"
-    );
+    assert!(matches!(kind, FaultKind::Race { access: Access::Write, earlier: Access::Read, .. }), "{kind}");
     let kind = fault(64, "st.shared.u32 [smem], %t; mov.u32 %r0, 0;");
     assert!(matches!(kind, FaultKind::Race { access: Access::Write, .. }), "{kind}");
     assert!(per_thread("sm_80", 32, "st.shared.u32 [smem], 1; mov.u32 %r0, 0;").is_ok(), "all agree");

@@ -242,7 +242,8 @@ fn text(form: &Form) -> String {
     }
     let (a, b, c) = (list("a", counts[0]), list("b", counts[1]), list("c", counts[2]));
     writeln!(text, "mma.sync.aligned.{} {c}, {a}, {b}, {c};", form.op).expect("text");
-    writeln!(text, "ld.param.u64 %p, [d];\nmad.wide.u32 %q, %l, {}, %p;", counts[2] * acc_step).expect("text");
+    writeln!(text, "ld.param.u64 %p, [d];\nmad.wide.u32 %q, %l, {}, %p;", counts[2] * acc_step)
+        .expect("text");
     for i in 0..counts[2] {
         writeln!(text, "st.global.{acc} [%q+{}], %c{i};", i * acc_step).expect("text");
     }
@@ -268,7 +269,8 @@ fn products_are_of_the_elements_that_the_manual_s_tables_name() {
         for (place, found) in found.iter().enumerate() {
             let (lane, i) = (place / form.counts[2], place % form.counts[2]);
             let (row, column) = (form.c)(lane / 4, lane % 4, i);
-            let sum: f32 = (0..k).map(|l| a[row * k + l] * b[l * n + column]).sum::<f32>() + c[row * n + column];
+            let sum: f32 =
+                (0..k).map(|l| a[row * k + l] * b[l * n + column]).sum::<f32>() + c[row * n + column];
             let allowed = if cd == Kind::F16 { sum.abs() / 1024.0 } else { 0.0 };
             assert!((found - sum).abs() <= allowed, "{}: ({row}, {column}) is {found}, not {sum}", form.op);
         }
@@ -309,7 +311,9 @@ fn ldmatrix_gives_each_lane_two_neighbors_of_a_row_or_a_column() {
             .unwrap_or_else(|e| panic!("{op}: {e}"))
     };
     let pair = |first: u32, second: u32| first | second << 16;
-    for (j, name) in ["{%r0, %r1, %r2, %r3}", "{%r1, %r0, %r2, %r3}", "{%r1, %r2, %r0, %r3}"].iter().enumerate() {
+    for (j, name) in
+        ["{%r0, %r1, %r2, %r3}", "{%r1, %r0, %r2, %r3}", "{%r1, %r2, %r0, %r3}"].iter().enumerate()
+    {
         let row = |t: u32| 8 * (8 * j as u32 + t / 4) + 2 * (t % 4);
         let expected: Vec<u32> = (0..32).map(|t| pair(row(t), row(t) + 1)).collect();
         assert_eq!(load("x4", name), expected, "matrix {j}");
