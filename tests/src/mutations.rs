@@ -7,7 +7,7 @@ use crate::operators::{conv, graph, ramp};
 use crate::standard;
 use nnc_ir::{Attr, Builder, Dim, Graph, Interpreter, OpError, ScalarOp, Value, ValueId, attrs};
 use nnc_ptx::Module;
-use nnc_ptx::mutate::{Mutant, mutants};
+use nnc_ptx::mutate::{Mutant, Site, mutants};
 
 type Build = fn(&mut Builder, ValueId) -> Result<ValueId, OpError>;
 
@@ -23,8 +23,57 @@ const CASES: &[Case] = &[
     Case { name: "gemm of activations", shape: &[2, 23, 18], build: gemm_of_activations },
     Case { name: "convolution", shape: &[2, 5, 9, 7], build: convolution },
     Case { name: "depthwise convolution", shape: &[1, 6, 9, 7], build: depthwise },
-    Case { name: "attention", shape: &[1, 2, 19, 12], build: attention },
-    Case { name: "causal attention over wide rows", shape: &[1, 1, 300, 8], build: causal_attention },
+    Case { name: "attention", shape: &[1, 2, 19, 20], build: attention },
+    Case { name: "causal attention over wide rows", shape: &[1, 1, 140, 20], build: causal_attention },
+];
+
+/// Sites that a case does without: how often, by their kind and how they begin, and why that is right.
+struct Survivors {
+    case: &'static str,
+    site: Site,
+    begins: &'static str,
+    most: usize,
+    why: &'static str,
+}
+
+const SURVIVORS: &[Survivors] = &[
+    Survivors {
+        case: "convolution",
+        site: Site::Bound,
+        begins: "@!",
+        most: 1,
+        why: "the address of a tap is stored whether it is inside or not; one outside is replaced at once",
+    },
+    Survivors {
+        case: "attention",
+        site: Site::Bound,
+        begins: "@",
+        most: 2,
+        why: "all lanes of a warp hold its part of the reduction, so that each may store it",
+    },
+    Survivors {
+        case: "attention",
+        site: Site::Barrier,
+        begins: "bar.sync",
+        most: 4,
+        why: "loops whose turns touch different rows, and one of no turns, end and begin with barriers that \
+              only sizes known at run time could need",
+    },
+    Survivors {
+        case: "causal attention over wide rows",
+        site: Site::Bound,
+        begins: "@",
+        most: 2,
+        why: "all lanes of a warp hold its part of the reduction, so that each may store it",
+    },
+    Survivors {
+        case: "causal attention over wide rows",
+        site: Site::Barrier,
+        begins: "bar.sync",
+        most: 4,
+        why: "loops whose turns touch different rows, and one of no turns, end and begin with barriers that \
+              only sizes known at run time could need",
+    },
 ];
 
 fn packed_gemm(b: &mut Builder, x: ValueId) -> Result<ValueId, OpError> {
@@ -54,7 +103,7 @@ fn attend(b: &mut Builder, x: ValueId, keys: usize, causal: i64) -> Result<Value
         causal: Attr::Int(causal), heads_last: Attr::Int(0), past: Attr::Dims(vec![Dim::ZERO]),
         scale: Attr::Float(0.25), softcap: Attr::Float(0.0)
     };
-    let (k, v) = (b.unary(ScalarOp::Sin, x)?, b.unary(ScalarOp::Cos, x)?);
+    let (k, v) = (b.unary(ScalarOp::Abs, x)?, b.unary(ScalarOp::Neg, x)?);
     let mask = b.constant(ramp(&[1, 1, 1, keys]));
     b.one("attention", attrs, &[x, k, v, mask])
 }
@@ -64,7 +113,7 @@ fn attention(b: &mut Builder, x: ValueId) -> Result<ValueId, OpError> {
 }
 
 fn causal_attention(b: &mut Builder, x: ValueId) -> Result<ValueId, OpError> {
-    attend(b, x, 300, 1)
+    attend(b, x, 140, 1)
 }
 
 /// A case compiled, with what it must give.
@@ -92,8 +141,8 @@ impl Prepared {
 
     /// The text that ran and its instructions, or what was wrong.
     fn run(&self, limit: u64, text: Option<String>) -> Result<(String, u64), String> {
-        // Two blocks, so that each has several points of the grid, one after the other.
-        let settings = Settings { limit, blocks: 2, text, ..Settings::default() };
+        // One block, so that it has several points of the grid, one after the other.
+        let settings = Settings { limit, blocks: 1, text, ..Settings::default() };
         let (mut session, device) = open(&self.path(), settings).map_err(|e| e.to_string())?;
         let found = session.run(&[("x", self.input.clone())]).map_err(|e| e.to_string())?;
         let worst = self.expected.iter().zip(&found).map(|(e, f)| error(e, f)).fold(0.0, f64::max);
@@ -107,21 +156,33 @@ impl Prepared {
 
 #[test]
 fn what_kernels_need_is_missed_when_it_is_gone() {
-    let (mut total, mut survivors) = (0, Vec::new());
+    let (mut total, mut survivors, mut wrong) = (0, 0, Vec::new());
     for case in CASES {
         let prepared = Prepared::new(case);
         let (text, instructions) =
             prepared.run(u64::MAX, None).unwrap_or_else(|e| panic!("{}: {e}", case.name));
         let all = mutants(&Module::parse(&text).expect("it has just run"));
-        eprintln!("{}: {} sites, {instructions} instructions", case.name, all.len());
+        let mut left: Vec<usize> = SURVIVORS.iter().map(|s| s.most).collect();
         total += all.len();
-        for mutant in all {
-            let Mutant { site, function, line, was, text } = mutant;
-            if prepared.run(10 * instructions, Some(text)).is_ok() {
-                survivors.push(format!("{}: {site:?} in {function}, line {line}: {was}", case.name));
+        for Mutant { site, function, line, was, text } in all {
+            if prepared.run(10 * instructions, Some(text)).is_err() {
+                continue;
+            }
+            survivors += 1;
+            let known = SURVIVORS
+                .iter()
+                .zip(&mut left)
+                .find(|(s, _)| s.case == case.name && s.site == site && was.starts_with(s.begins));
+            match known {
+                Some((_, left)) if *left > 0 => *left -= 1,
+                Some((s, _)) => {
+                    wrong.push(format!("{}, line {line}: more than {} {}", case.name, s.most, s.why))
+                }
+                None => wrong.push(format!("{}: {site:?} in {function}, line {line}: {was}", case.name)),
             }
         }
     }
-    eprintln!("{} of {total} are not reported:\n{}", survivors.len(), survivors.join("\n"));
-    assert!(survivors.len() * 20 <= total);
+    eprintln!("{survivors} of {total} are not reported");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(survivors * 20 <= total, "{survivors} of {total} are not reported");
 }

@@ -6,6 +6,7 @@
 
 use super::call::{Pointer, dim_arg, flags_arg};
 use super::kernel::{Emitter, Result, Space};
+use super::order::pointed;
 use super::ptx::{At, Float, Kind, Reg};
 use nnc_ir::tile::Arg;
 
@@ -145,12 +146,14 @@ fn product(e: &mut Emitter<'_>, args: &[Arg], right: Right, rest: &[Arg]) -> Res
     };
     let finish = finish_of(e, rest)?;
     let thread = thread(e, &p);
-    // What the block last did with these tiles is over.
-    e.t.barrier();
+    e.free_tiles();
     let (m, n) = (p.m, p.n);
     tiles(e, m, p.one_tile.0, &mut |e, m0| {
         tiles(e, n, p.one_tile.1, &mut |e, n0| tile(e, &p, &finish, &thread, m0, n0))
-    })
+    })?;
+    // A barrier is behind each step of k: only what finishes and stores the sums comes after the last.
+    e.pending.note(&pointed(rest), &pointed(&args[..1]));
+    Ok(())
 }
 
 fn finish_of(e: &mut Emitter<'_>, args: &[Arg]) -> Result<Finish> {
