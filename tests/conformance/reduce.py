@@ -5,7 +5,8 @@
     reduce.py --tools ../shared/tools -o DIR --search NAME   looks for the strongest reduction that runs
 
 Widths are divided by a factor: every number of at least 32 that is a size of some weight, wherever it occurs
-(sizes of weights, shapes in constants, groups, hidden sizes). Images are cut to a size, symbolic dimensions
+(sizes of weights, shapes in constants, groups, hidden sizes); with "heads", also what divides such a size and
+occurs in the shapes of inputs or in constants, as the sizes of attention heads do. Images are cut to a size, symbolic dimensions
 to small numbers. The graph stays as the exporter wrote it, with all of its layers. Weights are drawn by the
 recipes of materialize.py. Each model gets a folder with its inputs, and no outputs: whoever runs it compares
 with a reference of its own. --search needs onnxruntime, to see whether a reduced model still runs.
@@ -13,6 +14,7 @@ with a reference of its own. --search needs onnxruntime, to see whether a reduce
 
 import argparse
 import importlib
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -29,12 +31,23 @@ FACTORS, SIZES = (8, 4, 2, 1), (32, 64, 96, 128, 160, 224, 320, 0)
 BATCH, LENGTH = 1, 8
 
 
-def width_map(tools, model, factor: int) -> dict:
+def mentioned(tools, model) -> set:
+    """The numbers in the shapes of inputs and in small constants."""
+    found = {d.dim_value for i in model.graph.input for d in i.type.tensor_type.shape.dim}
+    for _, tensor in tools.weights(model):
+        if tensor.data_type == TensorProto.INT64 and np.prod(tensor.dims, dtype=int) <= SMALL_CONSTANT:
+            found.update(int(v) for v in numpy_helper.to_array(tensor).ravel())
+    return found
+
+
+def width_map(tools, model, factor: int, heads: bool) -> dict:
     """From each size of a weight to the reduced one."""
     found = set()
     for _, tensor in tools.weights(model):
-        if tools.RECIPE.match(tensor.doc_string):
+        if tensor.data_type != TensorProto.INT64:
             found.update(d for d in tensor.dims)
+    if heads:
+        found |= {v for v in mentioned(tools, model) if v >= LEAST and any(d % v == 0 for d in found)}
     return {d: d // factor for d in found if d >= LEAST and d % factor == 0}
 
 
@@ -48,6 +61,12 @@ def reduce_constants(tools, model, widths: dict) -> None:
             array = numpy_helper.to_array(tensor)
             changed = np.array([widths.get(int(v), int(v)) for v in array.ravel()], np.int64)
             tools.fill(tensor, changed.reshape(array.shape))
+        elif tensor.data_type != TensorProto.INT64 and any(d in widths for d in tensor.dims):
+            # Small weights are there as they are; a part of one is as good as another.
+            array = numpy_helper.to_array(tensor)[tuple(slice(widths.get(d, d)) for d in tensor.dims)]
+            del tensor.dims[:]
+            tensor.dims.extend(array.shape)
+            tools.fill(tensor, array)
 
 
 def reduce_attributes(tools, model, widths: dict) -> None:
@@ -81,10 +100,10 @@ def reduce_inputs(model, record, widths: dict, size: int) -> None:
             spec["high"] = widths[spec["high"]]
 
 
-def reduced(tools, folder: Path, name: str, factor: int, size: int):
+def reduced(tools, folder: Path, name: str, factor: int, size: int, heads: bool = False):
     """The reduced model and its inputs."""
     model, record = tools.load(folder, name)
-    widths = width_map(tools, model, factor) if factor > 1 else {}
+    widths = width_map(tools, model, factor, heads) if factor > 1 else {}
     reduce_constants(tools, model, widths)
     reduce_attributes(tools, model, widths)
     reduce_inputs(model, record, widths, size)
@@ -115,14 +134,14 @@ def runs(model, inputs) -> bool:
 
 
 def search(tools, folder: Path, name: str):
-    for factor in FACTORS:
-        for size in SIZES:
-            try:
-                model, inputs = reduced(tools, folder, name, factor, size)
-            except (ValueError, KeyError, SystemExit):
-                continue
-            if runs(model, inputs):
-                return {"factor": factor, "size": size}
+    for factor, heads, size in itertools.product(FACTORS, (False, True), SIZES):
+        choice = {"factor": factor, "size": size, "heads": heads}
+        try:
+            model, inputs = reduced(tools, folder, name, **choice)
+        except (ValueError, KeyError, SystemExit):
+            continue
+        if runs(model, inputs):
+            return choice
     return None
 
 
@@ -146,11 +165,12 @@ def main() -> int:
     table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
     for name in args.names or sorted(table):
         if args.search:
-            table[name] = search(tools, tools.ARCHITECTURES, name)
-            print(name, table[name], flush=True)
-            if table[name] is None:
-                del table[name]
+            found = search(tools, tools.ARCHITECTURES, name)
+            print(name, found, flush=True)
+            if found is None:
                 continue
+            table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
+            table[name] = found
             TABLE.write_text("{\n" + ",\n".join(f' "{k}": {json.dumps(v)}' for k, v in sorted(table.items())) + "\n}\n")
         model, inputs = reduced(tools, tools.ARCHITECTURES, name, **table[name])
         write(model, inputs, args.out / name)

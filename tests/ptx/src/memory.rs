@@ -101,7 +101,7 @@ impl Memory {
             views.len() as u64 - 1
         });
         // What it is aligned to stays.
-        Ok(VIEW | index << SHIFT | view.start % 256)
+        Ok(VIEW | (index << SHIFT) | (view.start % 256))
     }
 
     /// Forgets what some bytes hold, as if nobody had written them.

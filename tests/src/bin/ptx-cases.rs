@@ -1,5 +1,5 @@
-//! Runs cases of the standard by the interpreter of PTX: `ptx-cases FOLDER...` prints a line of JSON for
-//! each, as `nnc verify --json` does.
+//! Runs cases of the standard by the interpreter of PTX: `ptx-cases [--most N] FOLDER...` prints a line of JSON
+//! for each, as `nnc verify --json` does. A case that takes more than N instructions fails.
 #![forbid(unsafe_code)]
 
 use nnc_tests::standard::{self, CaseError};
@@ -13,10 +13,18 @@ use std::process::ExitCode;
 const STACK_BYTES: usize = 64 << 20;
 
 fn main() -> ExitCode {
-    let cases: Vec<String> = std::env::args().skip(1).collect();
+    let mut cases: Vec<String> = std::env::args().skip(1).collect();
+    let mut most = u64::MAX;
+    if let [option, n, ..] = cases.as_slice()
+        && option == "--most"
+    {
+        let Ok(n) = n.parse() else { return ExitCode::FAILURE };
+        most = n;
+        cases.drain(..2);
+    }
     let work = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
         // All are run: one that fails must not hide the next.
-        let passed: Vec<bool> = cases.iter().map(|case| report(case)).collect();
+        let passed: Vec<bool> = cases.iter().map(|case| report(case, most)).collect();
         passed.into_iter().all(|p| p)
     });
     match work.map(std::thread::JoinHandle::join) {
@@ -26,10 +34,13 @@ fn main() -> ExitCode {
 }
 
 /// Prints how a case ended; whether it passed.
-fn report(case: &str) -> bool {
+fn report(case: &str, most: u64) -> bool {
     let begin = std::time::Instant::now();
     let run = catch_unwind(AssertUnwindSafe(|| standard::run(Path::new(case))));
     let (status, message, instructions) = match run {
+        Ok(Ok(passed)) if passed.instructions > most => {
+            ("fail", format!("{} instructions", passed.instructions), passed.instructions)
+        }
         Ok(Ok(passed)) => ("pass", String::new(), passed.instructions),
         Ok(Err(e)) => {
             let status = match e {
