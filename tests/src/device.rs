@@ -2,124 +2,31 @@
 //! never written, accesses out of bounds.
 
 use crate::compare::error;
-use crate::models::{folder, import_file, verify_with};
+use crate::interpreted::{self, Settings};
+use crate::models::{folder, verify_with};
 use crate::program::root;
+use crate::standard;
 use nnc::Options;
 use nnc_ir::{Builder, DType, Dim, Graph, Interpreter, ScalarOp, Tensor, Type, Value};
-use nnc_ptx::{Memory, Module};
-use nnc_runtime::device::{Device, DeviceError, DeviceLaunch};
-use nnc_runtime::{Artifact, ArtifactError, LoadOptions, Session};
+use nnc_runtime::Session;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
 
-/// The interpreter as a device.
-struct Interpreted {
-    capability: (u32, u32),
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    memory: Memory,
-    modules: Vec<(Module, Vec<String>)>,
-}
-
-impl Interpreted {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no test panics while it holds the lock")
-    }
-}
-
-fn failed(action: &'static str, why: impl ToString) -> DeviceError {
-    DeviceError::Failed { action, why: why.to_string() }
-}
-
-impl Device for Interpreted {
-    fn name(&self) -> String {
-        "interpreter".into()
-    }
-
-    fn capability(&self) -> (u32, u32) {
-        self.capability
-    }
-
-    fn parallel_blocks(&self) -> u32 {
-        3
-    }
-
-    fn load(&self, text: &str, entries: &[&str]) -> Result<u64, DeviceError> {
-        let module = Module::parse(text).map_err(|e| failed("load the code", e))?;
-        let mut state = self.state();
-        state.modules.push((module, entries.iter().map(|e| (*e).to_owned()).collect()));
-        Ok(state.modules.len() as u64 - 1)
-    }
-
-    fn unload(&self, _: u64) {}
-
-    fn alloc(&self, bytes: usize) -> Result<u64, DeviceError> {
-        Ok(self.state().memory.alloc(bytes))
-    }
-
-    fn free(&self, _: u64) {}
-
-    fn upload(&self, to: u64, from: &[u8]) -> Result<(), DeviceError> {
-        self.state().memory.write(to, from).map_err(|e| failed("copy to its memory", format!("{e:?}")))
-    }
-
-    fn download(&self, from: u64, to: &mut [u8]) -> Result<(), DeviceError> {
-        let state = self.state();
-        let bytes = state.memory.read(from, to.len());
-        to.copy_from_slice(bytes.map_err(|e| failed("copy from its memory", format!("{e:?}")))?);
-        Ok(())
-    }
-
-    fn launch(&self, l: &DeviceLaunch<'_>) -> Result<(), DeviceError> {
-        let State { memory, modules } = &mut *self.state();
-        let (module, entries) = &modules[l.module as usize];
-        let params: Vec<u8> = l.params.iter().flat_map(|w| w.to_le_bytes()).collect();
-        let (grid, block) = ([l.blocks, 1, 1], [l.threads, 1, 1]);
-        let run = module.launch(memory, &entries[l.entry], grid, block, 0, &params);
-        run.map(|_| ()).map_err(|e| failed("run a kernel", format!("{}: {e}", entries[l.entry])))
-    }
-
-    fn finish(&self) -> Result<(), DeviceError> {
-        Ok(())
-    }
-}
-
-/// Options that make code for the interpreter.
-pub(crate) fn for_device() -> Options {
-    Options { target: "cuda:sm_75".into(), ..Options::default() }
-}
-
-/// An artifact loaded for the interpreter as the oldest device that there is code for.
-pub(crate) fn open(path: &Path) -> Result<Artifact, ArtifactError> {
-    open_as(path, (7, 5))
-}
-
-/// The same for a device of some capability.
-fn open_as(path: &Path, capability: (u32, u32)) -> Result<Artifact, ArtifactError> {
-    let device: Arc<dyn Device> = Arc::new(Interpreted { capability, state: Mutex::default() });
-    Artifact::open_with(path, &LoadOptions { device: Some(&device), ..LoadOptions::default() })
-}
-
-/// A session on an artifact with code for devices.
-pub(crate) fn session(path: &Path) -> Session {
-    Session::new(Arc::new(open(path).unwrap_or_else(|e| panic!("{e}"))))
+fn session(path: &Path) -> Session {
+    interpreted::open(path, Settings::default()).unwrap_or_else(|e| panic!("{e}")).0
 }
 
 /// Runs a graph's code for devices twice, the second time in the memory that the first one left.
 pub(crate) fn on_device(graph: &Graph, inputs: &[Value]) -> Vec<Value> {
-    on_generation(graph, inputs, "cuda:sm_75", (7, 5))
+    on_generation(graph, inputs, standard::options(), (7, 5))
 }
 
-/// The same for the code of another generation.
-fn on_generation(graph: &Graph, inputs: &[Value], target: &str, capability: (u32, u32)) -> Vec<Value> {
+/// The same for the code of a generation.
+fn on_generation(graph: &Graph, inputs: &[Value], options: Options, capability: (u32, u32)) -> Vec<Value> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("model.nnc");
-    let options = Options { target: target.into(), ..Options::default() };
     nnc::compile(graph, &options, &path).unwrap_or_else(|e| panic!("{e}"));
-    let mut session = Session::new(Arc::new(open_as(&path, capability).unwrap_or_else(|e| panic!("{e}"))));
+    let settings = Settings { capability, ..Settings::default() };
+    let (mut session, _) = interpreted::open(&path, settings).unwrap_or_else(|e| panic!("{e}"));
     let names: Vec<String> = session.inputs().into_iter().map(|p| p.name).collect();
     let named: Vec<(&str, Value)> = names.iter().map(String::as_str).zip(inputs.iter().cloned()).collect();
     let first = session.run(&named).unwrap_or_else(|e| panic!("{e}"));
@@ -133,8 +40,10 @@ fn on_generation(graph: &Graph, inputs: &[Value], target: &str, capability: (u32
 /// The largest relative error of a graph's code for every generation of devices whose kernels differ.
 pub(crate) fn generations_against_interpreter(graph: &Graph, inputs: &[Value]) -> f64 {
     let expected = Interpreter::new(graph).run(inputs).expect("the interpreter runs the graph");
-    let generations = [("cuda:sm_75", (7, 5)), ("cuda:sm_80", (8, 0))];
-    let found = generations.map(|(target, capability)| on_generation(graph, inputs, target, capability));
+    let found = [("cuda:sm_75", (7, 5)), ("cuda:sm_80", (8, 0))].map(|(target, capability)| {
+        let options = Options { target: target.into(), ..Options::default() };
+        on_generation(graph, inputs, options, capability)
+    });
     found.iter().flat_map(|f| expected.iter().zip(f)).map(|(e, f)| error(e, f)).fold(0.0, f64::max)
 }
 
@@ -259,7 +168,7 @@ fn functions_keep_their_bounds(dtype: DType) {
 #[test]
 fn trained_models_agree_with_their_expected_outputs() {
     for name in ["digits", "voice", "keywords"] {
-        let error = verify_with(&root().join("examples").join(name), &for_device(), session);
+        let error = verify_with(&root().join("examples").join(name), &standard::options(), session);
         assert!(error <= 1e-4, "{name}: relative L2 error {error:.2e}");
     }
     for (name, bound) in [
@@ -271,53 +180,9 @@ fn trained_models_agree_with_their_expected_outputs() {
         ("tree-xgboost", 1e-4),
     ] {
         let Some(folder) = folder(&format!("trained/{name}")) else { return };
-        let error = verify_with(&folder, &for_device(), session);
+        let error = verify_with(&folder, &standard::options(), session);
         assert!(error <= bound, "{name}: relative L2 error {error:.2e}");
     }
-}
-
-/// What became of one of the standard's cases.
-fn case(folder: &Path) -> Result<(), String> {
-    let run = || {
-        let graph = import_file(&folder.join("model.onnx"));
-        let params = &graph.block(graph.body()).params;
-        if params.iter().any(|v| graph.ty(*v).as_tensor().is_none()) {
-            return Err("container: its inputs are no tensors".to_owned());
-        }
-        // Results of 16 bits are rounded to 8 or 11 digits.
-        let narrow = |v: &nnc_ir::ValueId| graph.ty(*v).as_tensor().is_some_and(|t| t.dtype.size() < 4);
-        let most = if graph.block(graph.body()).results.iter().any(narrow) { 2e-2 } else { 1e-3 };
-        match verify_with(folder, &for_device(), session) {
-            error if error <= most => Ok(()),
-            error => Err(format!("wrong: relative L2 error {error:.2e}")),
-        }
-    };
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        Err(text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("panic").to_owned())
-    })
-}
-
-/// All cases below a folder: `NNC_CASES` names the standard's cases, as `.ci/run conformance` makes them.
-#[test]
-fn standard_cases() {
-    let Some(root) = std::env::var_os("NNC_CASES") else { return eprintln!("skipped: NNC_CASES is not set") };
-    let mut todo = vec![std::path::PathBuf::from(root)];
-    let (mut passed, mut failed) = (0, Vec::new());
-    while let Some(folder) = todo.pop() {
-        if folder.join("model.onnx").is_file() {
-            match case(&folder) {
-                Ok(()) => passed += 1,
-                Err(why) => failed.push(format!("{}: {why}", folder.display())),
-            }
-            continue;
-        }
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-        todo.extend(entries.flatten().map(|e| e.path()).filter(|p| p.is_dir()));
-    }
-    failed.sort();
-    eprintln!("{}\n{passed} cases pass on the interpreter, {} do not", failed.join("\n"), failed.len());
-    assert!(passed >= 1000, "{passed} cases pass");
 }
 
 #[test]

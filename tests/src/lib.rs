@@ -1,17 +1,35 @@
-//! Tests that cross crates: one binary, one module a subject.
-#![cfg(test)]
+//! Tests that cross crates: one binary, one module a subject. What programs for tests need is public.
 
+pub mod interpreted;
+pub mod standard;
+
+#[cfg(test)]
 mod cli;
+#[cfg(test)]
 mod compare;
+#[cfg(test)]
 mod device;
+#[cfg(test)]
 mod examples;
+#[cfg(test)]
 mod filetests;
+#[cfg(test)]
 mod house;
+#[cfg(test)]
 mod models;
+#[cfg(test)]
+mod mutations;
+#[cfg(test)]
 mod onnx;
+#[cfg(test)]
 mod operators;
+#[cfg(test)]
 mod program;
+#[cfg(test)]
 mod promises;
+#[cfg(test)]
 mod quantized;
+#[cfg(test)]
 mod random_graphs;
+#[cfg(test)]
 mod targets;

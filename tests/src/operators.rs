@@ -6,7 +6,10 @@ use nnc::Options;
 use nnc_ir::{Attr, Builder, DType, Dim, Graph, OpError, ScalarOp, Tensor, Type, Value, ValueId, attrs};
 
 /// A graph of one f32 input with fixed or symbolic sizes.
-fn graph(shape: &[Dim], f: impl FnOnce(&mut Builder, ValueId) -> Result<ValueId, OpError>) -> Graph {
+pub(crate) fn graph(
+    shape: &[Dim],
+    f: impl FnOnce(&mut Builder, ValueId) -> Result<ValueId, OpError>,
+) -> Graph {
     let mut g = Graph::new("test");
     let body = g.body();
     let x = g.add_param(body, Type::tensor(DType::F32, shape.to_vec()), Some("x".into()));
@@ -17,7 +20,7 @@ fn graph(shape: &[Dim], f: impl FnOnce(&mut Builder, ValueId) -> Result<ValueId,
     g
 }
 
-fn ramp(shape: &[usize]) -> Tensor {
+pub(crate) fn ramp(shape: &[usize]) -> Tensor {
     let n: usize = shape.iter().product();
     let x: Vec<f32> = (0..n).map(|i| ((i * 37 % 101) as f32 - 50.0) / 25.0).collect();
     Tensor::from_slice(shape, &x).expect("sizes agree")
@@ -79,7 +82,7 @@ fn products_of_activations() {
     check(&g, &[1, 40, 12]);
 }
 
-fn conv(
+pub(crate) fn conv(
     b: &mut Builder,
     x: ValueId,
     w: Tensor,

@@ -1,6 +1,6 @@
 //! Artifacts on machines other than they were compiled for: older ones, newer ones, foreign ones.
 
-use crate::device;
+use crate::interpreted::{self, Settings};
 use crate::models::{import_file, protos};
 use crate::program::root;
 use nnc::Options;
@@ -28,8 +28,11 @@ fn open_on(path: &Path, isa: Isa) -> Result<Artifact, ArtifactError> {
 }
 
 fn scores(artifact: Artifact) -> Vec<f64> {
+    scores_of(&mut Session::new(Arc::new(artifact)))
+}
+
+fn scores_of(session: &mut Session) -> Vec<f64> {
     let inputs = protos(&root().join("examples/digits/test_data_set_0"), "input");
-    let mut session = Session::new(Arc::new(artifact));
     let names: Vec<String> = session.inputs().into_iter().map(|p| p.name).collect();
     let named: Vec<(&str, Value)> = names.iter().map(String::as_str).zip(inputs).collect();
     let outputs = session.run(&named).unwrap_or_else(|e| panic!("{e}"));
@@ -100,18 +103,20 @@ fn one_artifact_holds_code_for_cpus_and_devices() {
     {
         compile(&graph, targets, &path(name));
     }
-    let (here, there) = (Artifact::open(path("both")).expect("for a CPU"), device::open(&path("both")));
-    let there = there.expect("for a device");
+    let here = Artifact::open(path("both")).expect("for a CPU");
+    let (mut there, _) = interpreted::open(&path("both"), Settings::default()).expect("for a device");
     let alone = Artifact::open(path("cpu")).expect("for a CPU");
-    assert_eq!((name_of(&here), name_of(&there)), (name_of(&alone), "cuda:sm_80,cuda:sm_75"));
+    assert_eq!((name_of(&here), name_of(there.artifact())), (name_of(&alone), "cuda:sm_80,cuda:sm_75"));
     let n_weights = alone.weights_len();
     assert!(here.weights_len() < n_weights + n_weights / 10, "weights are shared");
-    let (found, expected) = (scores(there), scores(here));
+    let (found, expected) = (scores_of(&mut there), scores(here));
     assert_eq!(expected, scores(alone));
     for (f, e) in found.iter().zip(&expected) {
         assert!((f - e).abs() < 1e-4, "{found:?} {expected:?}");
     }
-    let error = device::open(&path("cpu")).expect_err("it has code for a CPU alone");
+    let error = interpreted::open(&path("cpu"), Settings::default())
+        .map(|_| ())
+        .expect_err("it has code for a CPU alone");
     let help = error.help().expect("there is a way out");
     assert!(error.to_string().starts_with("the artifact has no code for devices: it was compiled for "));
     assert!(help.ends_with(",cuda"), "{help}");

@@ -5,13 +5,13 @@
 //! turns of a lanes loop are dealt out to the threads. Any other kernel has a thread for each point.
 //! Both loop over the points, so that any launch covers the grid.
 
-use super::order::Pending;
+use super::order::{Accesses, Pending};
 use super::ptx::{Kind, Reg, Text};
 use super::{Function, Sm};
-use nnc_ir::tile::{Access, Arg, Axis, Expr, Kernel, Local, Mem, Stmt, Turns};
+use nnc_ir::tile::{Access, Axis, Kernel, Local, Mem, Stmt, Turns};
 use nnc_ir::{DType, Dim};
 use nnc_tensor::Range;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt::Write;
 
 /// What the backend cannot do, in words.
@@ -79,7 +79,7 @@ pub(super) struct Emitter<'a> {
 }
 
 /// The memory objects that a kernel writes.
-fn written(kernel: &Kernel) -> BTreeSet<Mem> {
+fn written(kernel: &Kernel) -> Vec<Mem> {
     let params = kernel.params.iter().enumerate().filter(|(_, p)| p.access != Access::Read);
     let params = params.map(|(i, _)| Mem::Param(i as u32));
     params.chain((0..kernel.scratch.len()).map(|i| Mem::Scratch(i as u32))).collect()
@@ -352,38 +352,23 @@ impl<'a> Emitter<'a> {
         self.types[local.0 as usize]
     }
 
-    /// Waits for what other threads wrote or still read, if these accesses need it.
-    pub(super) fn ordered(&mut self, reads: &BTreeSet<Mem>, writes: &BTreeSet<Mem>) {
-        if !self.alone && self.pending.access(reads, writes) {
+    /// Waits for what other threads wrote or still read, if the statement needs it. A microkernel notes by
+    /// itself what is pending behind it.
+    pub(super) fn ordered(&mut self, s: &Stmt) {
+        let Accesses { reads, writes, .. } = Accesses::of(s);
+        if self.pending.conflict(&reads, &writes) {
             self.t.barrier();
         }
+        if !matches!(s, Stmt::Call { .. }) {
+            self.pending.note(&reads, &writes);
+        }
     }
-}
 
-/// Adds the memory objects that statements read and write.
-pub(super) fn accesses(body: &[Stmt], reads: &mut BTreeSet<Mem>, writes: &mut BTreeSet<Mem>) {
-    for s in body {
-        match s {
-            Stmt::Let { expr: Expr::Load(mem, _), .. } => drop(reads.insert(*mem)),
-            Stmt::Let { .. } => {}
-            Stmt::Store { mem, .. } => drop(writes.insert(*mem)),
-            Stmt::StorePtr { table, .. } => drop(writes.insert(*table)),
-            Stmt::For(l) => accesses(&l.body, reads, writes),
-            Stmt::If { then, otherwise, .. } => {
-                accesses(then, reads, writes);
-                accesses(otherwise, reads, writes);
-            }
-            // The first argument of a microkernel is what it writes.
-            Stmt::Call { args, .. } => {
-                for (i, a) in args.iter().enumerate() {
-                    if let Arg::Ptr(mem, _) = a {
-                        reads.insert(*mem);
-                        if i == 0 {
-                            writes.insert(*mem);
-                        }
-                    }
-                }
-            }
+    /// Waits until the shared memory is free in which microkernels and reductions take turns.
+    pub(super) fn free_tiles(&mut self) {
+        if self.pending.tiles {
+            self.t.barrier();
+            self.pending.clear();
         }
     }
 }

@@ -63,7 +63,7 @@ impl Emitter<'_> {
         let leads = self.t.compare("eq.s32", lane, &0);
         let stored = if sum.kind == Kind::Pred { self.number(sum) } else { sum };
         let ty = stored.kind.moved();
-        self.t.barrier();
+        self.free_tiles();
         self.t.put_if(leads, &format!("st.shared.{ty}"), &[&At(own, 0), &stored]);
         self.t.barrier();
         self.pending.clear();
@@ -76,6 +76,7 @@ impl Emitter<'_> {
                 Some(before) => self.apply(op, dtype, &[before, value])?,
             });
         }
+        self.pending.tiles = true;
         Ok(total.unwrap_or(sum))
     }
 }

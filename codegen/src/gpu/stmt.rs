@@ -1,12 +1,11 @@
 //! Statements and expressions.
 
-use super::kernel::{Emitter, Result, accesses};
+use super::kernel::{Emitter, Result};
 use super::ptx::{Kind, Reg};
 use super::scalar::kind_of;
 use nnc_ir::tile::{Expr, Local, Loop, Stmt, Turns};
 use nnc_ir::{DType, ScalarOp};
 use nnc_tensor::Range;
-use std::collections::BTreeSet;
 
 impl Emitter<'_> {
     /// Emits statements in order.
@@ -17,9 +16,7 @@ impl Emitter<'_> {
     fn stmt(&mut self, s: &Stmt) -> Result<()> {
         let nested = matches!(s, Stmt::If { .. }) || matches!(s, Stmt::For(l) if l.turns == Turns::Serial);
         if !self.alone && !nested {
-            let (mut reads, mut writes) = (BTreeSet::new(), BTreeSet::new());
-            accesses(std::slice::from_ref(s), &mut reads, &mut writes);
-            self.ordered(&reads, &writes);
+            self.ordered(s);
         }
         match s {
             Stmt::Let { local, dtype, expr } => {

@@ -127,6 +127,11 @@ fn every_conversion_has_code() {
 
 /// The sum of each row, by way of a scratch object.
 fn row_sums(dtype: DType, op: ScalarOp) -> Kernel {
+    reduced_rows(dtype, op, |_, i| i)
+}
+
+/// The same with the elements of the scratch object in another order than they were written.
+fn reduced_rows(dtype: DType, op: ScalarOp, order: fn(Dim, Dim) -> Dim) -> Kernel {
     let mut kb = KernelBuilder::new("rows");
     let (rows, n) = (Dim::named("rows"), Dim::named("n"));
     let r = kb.grid(rows.clone());
@@ -138,8 +143,8 @@ fn row_sums(dtype: DType, op: ScalarOp) -> Kernel {
     kb.store(held, copy.index(), v);
     kb.end(copy, &[], &[]);
     let start = kb.constant(dtype, 0.0);
-    let fold = kb.begin(Turns::Lanes, n, &[]);
-    let v = kb.load(held, fold.index());
+    let fold = kb.begin(Turns::Lanes, n.clone(), &[]);
+    let v = kb.load(held, order(n, fold.index()));
     let sum = kb.end(fold, &[], &[(op, start, v)]).1[0];
     kb.store(y, r, sum);
     kb.finish(Dim::ONE)
@@ -157,9 +162,11 @@ fn reductions_have_code_for_every_type() {
 #[test]
 fn barriers_stand_where_threads_meet() {
     let text = text_of(&[row_sums(DType::F32, ScalarOp::Add)]);
-    // After the copy, and around the exchange between warps.
-    assert_eq!(text.matches("bar.sync").count(), 3, "{text}");
+    // Within the exchange between warps, and before the next point has its memory.
+    assert_eq!(text.matches("bar.sync").count(), 2, "a thread reads what it wrote itself\n{text}");
     assert_eq!(text.matches("shfl.sync.bfly.b32").count(), 5, "{text}");
+    let text = text_of(&[reduced_rows(DType::F32, ScalarOp::Add, |n, i| n - i - Dim::ONE)]);
+    assert_eq!(text.matches("bar.sync").count(), 3, "and after the copy, which others read\n{text}");
     let text = text_of(&[map(ScalarOp::Add, DType::F32)]);
     assert_eq!(text.matches("bar.sync").count(), 0, "points share nothing\n{text}");
 }

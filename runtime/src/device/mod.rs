@@ -61,8 +61,24 @@ pub struct DeviceLaunch<'a> {
     pub blocks: u32,
     /// Threads of a block.
     pub threads: u32,
-    /// Words of the parameters.
+    /// Words of the parameters: addresses of buffers, sizes, grid points, the address of the workspace.
     pub params: &'a [u64],
+    /// The buffers in the order of the parameters, then the workspace: all that the kernel may touch. A
+    /// device that checks accesses looks at them, others need not.
+    pub buffers: &'a [DeviceBuffer],
+}
+
+/// What a kernel may do with one of its buffers.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceBuffer {
+    /// Where it starts.
+    pub address: u64,
+    /// How long it is.
+    pub bytes: usize,
+    /// The kernel may write it.
+    pub writes: bool,
+    /// It holds nothing yet.
+    pub blank: bool,
 }
 
 /// A device. Operations on it happen in the order of the calls.

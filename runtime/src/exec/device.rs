@@ -9,7 +9,7 @@ use super::memory::Memory;
 use super::program::{Home, LaunchInfo, Program};
 use super::run::Run;
 use crate::artifact::{DeviceCode, DeviceEntry};
-use crate::device::{Device, DeviceBlock, DeviceError, DeviceLaunch};
+use crate::device::{Device, DeviceBlock, DeviceBuffer, DeviceError, DeviceLaunch};
 use nnc_tensor::plan::BufferId;
 use std::sync::Arc;
 
@@ -84,6 +84,7 @@ pub(crate) struct DeviceMemory {
     in_arena: Vec<Copy>,
     late: Vec<Copy>,
     params: Vec<u64>,
+    buffers: Vec<DeviceBuffer>,
 }
 
 impl DeviceMemory {
@@ -207,9 +208,17 @@ impl Run<'_> {
         }
         let entry = &on.entries[l.kernel];
         let mut params = std::mem::take(&mut self.memory.device.params);
+        let mut buffers = std::mem::take(&mut self.memory.device.buffers);
         params.clear();
-        for id in &l.buffers {
-            params.push(self.bring(on, *id)?);
+        buffers.clear();
+        let written = &self.artifact.plan().kernels[l.kernel].writes;
+        for (i, id) in l.buffers.iter().enumerate() {
+            let (address, bytes) = (self.bring(on, *id)?, self.span(*id)?.len);
+            let copy = self.memory.device.of(self.program.buffer(*id).home);
+            let blank = copy.is_some_and(|c| c.side == Side::Nowhere);
+            params.push(address);
+            let writes = written.contains(&(i as u32));
+            buffers.push(DeviceBuffer { address, bytes, writes, blank });
         }
         for id in &l.dims {
             params.push(self.dim(*id)? as u64);
@@ -225,10 +234,17 @@ impl Run<'_> {
             n => room(on.device(), &mut self.memory.device.workspace, n)?.address(),
         };
         params.extend([grid as u64, workspace]);
-        let (module, threads) = (on.module, entry.threads);
-        on.device().launch(&DeviceLaunch { module, entry: l.kernel, blocks, threads, params: &params })?;
-        self.memory.device.params = params;
-        for at in &self.artifact.plan().kernels[l.kernel].writes {
+        buffers.push(DeviceBuffer { address: workspace, bytes, writes: true, blank: true });
+        on.device().launch(&DeviceLaunch {
+            module: on.module,
+            entry: l.kernel,
+            blocks,
+            threads: entry.threads,
+            params: &params,
+            buffers: &buffers,
+        })?;
+        (self.memory.device.params, self.memory.device.buffers) = (params, buffers);
+        for at in written {
             let home = self.program.buffer(l.buffers[*at as usize]).home;
             if let Some(copy) = self.memory.device.of(home) {
                 copy.side = Side::Device;

@@ -18,10 +18,12 @@ mod module;
 pub mod mutate;
 mod parse;
 mod program;
+mod tensor_map;
 mod types;
 
 pub use check::fault::{Access, Fault, FaultKind};
 pub use exec::launch::{Options, Stats};
-pub use memory::{HostError, Memory};
+pub use memory::{HostError, Memory, Use};
 pub use module::Module;
 pub use parse::ParseError;
+pub use tensor_map::{Swizzle, TensorMap};

@@ -38,8 +38,9 @@ pub fn mutants(module: &Module) -> Vec<Mutant> {
     let text = module.text();
     let mut all = Vec::new();
     for function in &module.syntax.functions {
-        for instruction in &function.body {
-            let Some((site, gone)) = site(function, instruction) else { continue };
+        for (i, instruction) in function.body.iter().enumerate() {
+            let before = i.checked_sub(1).map(|i| &function.body[i]);
+            let Some((site, gone)) = site(function, before, instruction) else { continue };
             let blank: String =
                 text[gone.clone()].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect();
             all.push(Mutant {
@@ -59,10 +60,14 @@ fn forward(function: &Function, i: &Instruction) -> bool {
     function.labels.iter().any(|l| l.name == *target && l.line > i.line)
 }
 
+fn asks(i: &Instruction) -> bool {
+    i.opcode.starts_with("mbarrier.try_wait") || i.opcode.starts_with("mbarrier.test_wait")
+}
+
 const ACCESSES: &[&str] = &["ld", "st", "atom", "red", "cp", "bra"];
 
 /// What an instruction is a site of, and the bytes that go.
-fn site(function: &Function, i: &Instruction) -> Option<(Site, Range<usize>)> {
+fn site(function: &Function, before: Option<&Instruction>, i: &Instruction) -> Option<(Site, Range<usize>)> {
     let name = i.opcode.split('.').next().unwrap_or("");
     let has = |part: &str| i.opcode.split('.').any(|p| p == part);
     let whole = i.span.clone();
@@ -74,6 +79,9 @@ fn site(function: &Function, i: &Instruction) -> Option<(Site, Range<usize>)> {
             Some((Site::Wait, whole))
         }
         "mbarrier" if has("try_wait") || has("test_wait") => None,
+        "mbarrier" => Some((Site::Barrier, whole)),
+        // The loop around a question whether a phase is over is the wait.
+        "bra" if before.is_some_and(asks) => Some((Site::Wait, whole)),
         // A branch backward ends a loop; it is no bound.
         "bra" if !forward(function, i) => None,
         _ => {

@@ -231,6 +231,92 @@ pub(crate) enum CopyOp {
     WaitAll,
 }
 
+/// An instruction on an mbarrier.
+#[derive(Debug)]
+pub(crate) enum MbarrierOp {
+    Init {
+        count: Reg,
+    },
+    Invalidate,
+    /// Arrives `count` times, after more bytes are expected where `expect` is given.
+    Arrive {
+        count: Reg,
+        expect: Option<Reg>,
+        state: Reg,
+    },
+    Expect {
+        bytes: Reg,
+    },
+    /// Whether a phase is over: the one of that parity, or the one that an arrival's state is of.
+    Test {
+        p: u32,
+        phase: Reg,
+        by_parity: bool,
+    },
+}
+
+/// An instruction on asynchronous copies of whole blocks or boxes of tensors.
+#[derive(Debug)]
+pub(crate) enum BulkOp {
+    /// From global to shared memory; an mbarrier is told of the bytes.
+    Load {
+        to: Address,
+        from: BulkSource,
+        barrier: Address,
+    },
+    /// From shared to global memory, as part of a group.
+    Store {
+        from: Address,
+        to: BulkSource,
+    },
+    Commit,
+    /// Until at most so many groups are pending.
+    Wait(u32),
+}
+
+/// Where in global memory a bulk copy begins or ends.
+#[derive(Debug)]
+pub(crate) enum BulkSource {
+    Bytes { address: Address, len: Reg },
+    Box { map: Address, coordinates: Vec<Reg> },
+}
+
+/// An instruction of a warpgroup: `wgmma`.
+#[derive(Debug)]
+pub(crate) enum GroupOp {
+    Fence,
+    Commit,
+    Wait(u32),
+    Multiply(GroupProduct),
+}
+
+/// `d = a · b + d` by a warpgroup, or without `+ d`.
+#[derive(Debug)]
+pub(crate) struct GroupProduct {
+    pub(crate) n: usize,
+    pub(crate) k: usize,
+    pub(crate) a: Element,
+    pub(crate) b: Element,
+    pub(crate) c: Element,
+    pub(crate) left: GroupLeft,
+    pub(crate) right: Reg,
+    pub(crate) d_regs: Vec<Reg>,
+    /// Whether `d` is added.
+    pub(crate) adds: Predicate,
+    /// Signs of a and b.
+    pub(crate) signs: [f64; 2],
+    /// Whether rows of a, and columns of b, are not what is contiguous.
+    pub(crate) transposed: [bool; 2],
+    pub(crate) saturate: bool,
+}
+
+/// Where the left operand is.
+#[derive(Debug)]
+pub(crate) enum GroupLeft {
+    Registers(Vec<Reg>),
+    Descriptor(Reg),
+}
+
 /// What an instruction does.
 #[derive(Debug)]
 pub(crate) enum Op {
@@ -368,6 +454,16 @@ pub(crate) enum Op {
         op: Box<Collective>,
     },
     Copy(Box<CopyOp>),
+    /// What the thread wrote is seen by asynchronous operations; only mbarriers that it made, with `false`.
+    ProxyFence {
+        all: bool,
+    },
+    Mbarrier {
+        address: Address,
+        op: MbarrierOp,
+    },
+    Bulk(Box<BulkOp>),
+    Group(Box<GroupOp>),
 }
 
 /// An instruction with its guard and its line.
@@ -421,8 +517,13 @@ pub(crate) struct Kernel {
     /// Shared memory of a fixed size, and where that begins whose size the launch gives.
     pub(crate) shared_bytes: u64,
     pub(crate) dynamic_at: u64,
+    /// The narrowest access of shared memory, in bytes, and of global memory.
     pub(crate) granule: u32,
+    pub(crate) global_granule: u32,
     /// Per thread.
     pub(crate) local_bytes: u64,
     pub(crate) max_threads: Option<u64>,
+    /// Mbarriers, bulk copies or warpgroup products occur; the last ones.
+    pub(crate) has_agents: bool,
+    pub(crate) has_groups: bool,
 }

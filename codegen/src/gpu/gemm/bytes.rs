@@ -148,7 +148,9 @@ pub(super) fn product(e: &mut Emitter<'_>, args: &[Arg]) -> Result<()> {
     let finish = Finish::new(e, &args[12..], taps.clone() * kc.clone())?;
     let bytes = Sums::new(e, signed, finish.b_zero.is_some());
     let sums = super::Sums { products: registers(e, Kind::Word, SIDE * SIDE), bytes: Some(bytes) };
-    super::product(e, &p, sums, &mut |e, t, at| finish.store(e, &p, t, at))
+    super::product(e, &p, sums, &mut |e, t, at| finish.store(e, &p, t, at))?;
+    super::noted(e, args, &args[12..]);
+    Ok(())
 }
 
 /// What the formula has for each of a thread's columns.

@@ -18,6 +18,7 @@ mod right;
 
 use super::call::{Pointer, dim_arg};
 use super::kernel::{Emitter, Result};
+use super::order::pointed;
 use super::ptx::{At, Kind, Reg};
 use left::Left;
 use nnc_ir::tile::Arg;
@@ -138,7 +139,15 @@ fn floats(e: &mut Emitter<'_>, args: &[Arg], right: Right, rest: &[Arg]) -> Resu
     let p = Product::new(e, args, (left, right), (kc, even))?;
     let finish = finish::Finish::new(e, rest)?;
     let sums = Sums::floats(e);
-    product(e, &p, sums, &mut |e, t, at| finish.store(e, &p, t, at))
+    product(e, &p, sums, &mut |e, t, at| finish.store(e, &p, t, at))?;
+    noted(e, args, rest);
+    Ok(())
+}
+
+/// Notes what is pending: a barrier is behind each step of k, so only what finishes and stores the sums comes
+/// after the last.
+fn noted(e: &mut Emitter<'_>, args: &[Arg], rest: &[Arg]) {
+    e.pending.note(&pointed(rest), &pointed(&args[..1]));
 }
 
 /// Code of `i8_gemm`.
@@ -175,8 +184,7 @@ type Store<'s> = dyn FnMut(&mut Emitter<'_>, &Thread, (Reg, Reg)) -> Result<()> 
 
 fn product(e: &mut Emitter<'_>, p: &Product, sums: Sums, store: &mut Store<'_>) -> Result<()> {
     let thread = thread(e, p, sums);
-    // What the block last did with these tiles is over.
-    e.t.barrier();
+    e.free_tiles();
     tiles(e, p.m, p.one_tile.0, &mut |e, m0| {
         tiles(e, p.n, p.one_tile.1, &mut |e, n0| {
             sums_of_tile(e, p, &thread, m0, n0)?;

@@ -15,12 +15,22 @@ pub enum FaultKind {
     UninitializedRegister { name: String },
     #[error("{space} memory at {address:#x} is read before it is written")]
     UninitializedMemory { space: &'static str, address: u64 },
-    #[error("{access} of shared memory at {address:#x} races with a {earlier} by thread {other}")]
-    SharedRace { access: Access, earlier: Access, address: u64, other: u32 },
-    #[error("global memory at {address:#x} is written, and was by block {other} in the same launch")]
-    GlobalRace { address: u64, other: u32 },
+    #[error("{access} of {space} memory at {address:#x} races with a {earlier} by thread {other}")]
+    Race { space: &'static str, access: Access, earlier: Access, address: u64, other: u32 },
+    #[error("{access} of global memory at {address:#x}, which block {other} touches in the same launch")]
+    GlobalRace { access: Access, address: u64, other: u32 },
+    #[error("{access} of global memory at {address:#x}, which is there to be read")]
+    ReadOnly { access: Access, address: u64 },
     #[error("shared memory at {address:#x} is touched while an asynchronous operation on it is in flight")]
     InFlight { address: u64 },
+    #[error("register \"{name}\" is touched while an asynchronous product of it is in flight")]
+    RegisterInFlight { name: String },
+    #[error(
+        "register \"{name}\" was written, and no \"wgmma.fence\" followed before an asynchronous product"
+    )]
+    RegisterUnfenced { name: String },
+    #[error("{what} is used by an asynchronous operation without a fence in between")]
+    Unfenced { what: &'static str },
     #[error("the thread ends with {what} that it did not wait for")]
     Unfinished { what: &'static str },
     #[error("{what} waits for lanes {missing:#010x}, which never come")]

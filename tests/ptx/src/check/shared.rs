@@ -1,53 +1,51 @@
 //! Shared memory of a block: its bytes and, for each granule, who touched it last.
-//!
-//! A granule is as wide as the narrowest access of the kernel, so that no two accesses share one without
-//! sharing a byte. Readers are remembered as the lanes of the last two warps that read: enough to find some
-//! pair of racing threads, not all of them.
 
+use super::cell::{Cell, Conflict, FRESH};
 use super::clocks::Clocks;
 use super::fault::{Access, FaultKind};
 
-const NOBODY: u32 = u32::MAX;
-
-#[derive(Clone, Copy, Default)]
-struct Readers {
-    warp: u32,
-    lanes: u32,
-    stamp: u32,
+/// What a granule is used for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Plain,
+    /// An asynchronous copy to it has begun and was not waited for.
+    InFlight,
+    /// It is part of an mbarrier.
+    Object,
 }
-
-#[derive(Clone, Copy)]
-struct Cell {
-    writer: u32,
-    stamp: u32,
-    atomic: bool,
-    /// An asynchronous copy to this granule has begun and was not waited for.
-    in_flight: bool,
-    readers: [Readers; 2],
-}
-
-const FRESH: Cell = Cell {
-    writer: NOBODY,
-    stamp: 0,
-    atomic: false,
-    in_flight: false,
-    readers: [Readers { warp: 0, lanes: 0, stamp: 0 }; 2],
-};
 
 /// Shared memory with its shadow.
 pub(crate) struct Shared {
     bytes: Vec<u8>,
     cells: Vec<Cell>,
+    states: Vec<State>,
     shift: u32,
+    /// Agents have numbers from here on.
+    first_agent: u32,
 }
 
 type Checked<T> = Result<T, FaultKind>;
 
 impl Shared {
     /// Memory of so many bytes; `granule` is a power of two.
-    pub(crate) fn new(bytes: usize, granule: u32) -> Shared {
+    pub(crate) fn new(bytes: usize, granule: u32, first_agent: u32) -> Shared {
         let shift = granule.trailing_zeros();
-        Shared { bytes: vec![0; bytes], cells: vec![FRESH; (bytes >> shift) + 1], shift }
+        let n = (bytes >> shift) + 1;
+        let (cells, states) = (vec![FRESH; n], vec![State::Plain; n]);
+        Shared { bytes: vec![0; bytes], cells, states, shift, first_agent }
+    }
+
+    /// The granule is neither on its way nor part of an object.
+    #[inline]
+    fn plain(&self, i: usize) -> Checked<()> {
+        match self.states[i] {
+            State::Plain => Ok(()),
+            State::InFlight => Err(FaultKind::InFlight { address: self.address(i) }),
+            State::Object => {
+                let why = "an mbarrier is accessed as if it were plain memory".to_owned();
+                Err(FaultKind::Barrier { why })
+            }
+        }
     }
 
     fn range(&self, at: u64, len: u64) -> Checked<std::ops::Range<usize>> {
@@ -63,35 +61,34 @@ impl Shared {
         (cell as u64) << self.shift
     }
 
+    fn race(&self, access: Access, cell: usize, conflict: Conflict) -> FaultKind {
+        let Conflict { earlier, thread: other } = conflict;
+        FaultKind::Race { space: "shared", access, earlier, address: self.address(cell), other }
+    }
+
     /// The bytes after a thread's read was checked and recorded.
     pub(crate) fn read(&mut self, clocks: &Clocks, thread: u32, at: u64, len: u64) -> Checked<&[u8]> {
         for i in self.range(at, len)? {
             self.check_read(clocks, thread, i, Access::Read)?;
-            self.cells[i].add_reader(thread, clocks.now());
+            self.cells[i].read(thread, clocks.now());
         }
         Ok(&self.bytes[at as usize..(at + len) as usize])
     }
 
     fn check_read(&self, clocks: &Clocks, thread: u32, i: usize, access: Access) -> Checked<()> {
-        let (cell, address) = (&self.cells[i], self.address(i));
-        if cell.in_flight {
-            return Err(FaultKind::InFlight { address });
-        }
-        if cell.writer == NOBODY {
+        let address = self.address(i);
+        self.plain(i)?;
+        if self.cells[i].is_blank() {
             return Err(FaultKind::UninitializedMemory { space: "shared", address });
         }
-        let together = access == Access::Atomic && cell.atomic;
-        if !together && !clocks.ordered(cell.writer, cell.stamp, thread) {
-            let earlier = if cell.atomic { Access::Atomic } else { Access::Write };
-            return Err(FaultKind::SharedRace { access, earlier, address, other: cell.writer });
-        }
-        Ok(())
+        self.cells[i].check_read(clocks, thread, access).map_err(|c| self.race(access, i, c))
     }
 
     /// Stores a thread's bytes after the check.
     pub(crate) fn write(&mut self, clocks: &Clocks, thread: u32, at: u64, from: &[u8]) -> Checked<()> {
         for i in self.range(at, from.len() as u64)? {
-            self.check_write(clocks, thread, i, Access::Write, Some((at, from)))?;
+            let same = || self.bytes[at as usize..][..from.len()] == *from;
+            self.check_write(clocks, thread, i, Access::Write, same)?;
             self.cells[i].written(thread, clocks.now(), false);
         }
         self.bytes[at as usize..][..from.len()].copy_from_slice(from);
@@ -104,40 +101,17 @@ impl Shared {
         thread: u32,
         i: usize,
         access: Access,
-        same: Option<(u64, &[u8])>,
+        same: impl FnOnce() -> bool,
     ) -> Checked<()> {
-        let (cell, address) = (&self.cells[i], self.address(i));
-        if cell.in_flight {
-            return Err(FaultKind::InFlight { address });
-        }
-        let together = access == Access::Atomic && cell.atomic;
-        let race = |earlier, other| Err(FaultKind::SharedRace { access, earlier, address, other });
-        if cell.writer != NOBODY && !together && !clocks.ordered(cell.writer, cell.stamp, thread) {
-            // Lanes of one warp that store the same value at the same place agree on the outcome.
-            let agree = cell.writer / 32 == thread / 32 && cell.stamp == clocks.now();
-            let held = &self.bytes[(at_of(same)) as usize..][..len_of(same)];
-            if !(agree && same.is_some_and(|(_, from)| from == held)) {
-                return race(if cell.atomic { Access::Atomic } else { Access::Write }, cell.writer);
-            }
-        }
-        for readers in cell.readers {
-            let mut lanes = readers.lanes;
-            while lanes != 0 {
-                let reader = readers.warp * 32 + lanes.trailing_zeros();
-                if !clocks.ordered(reader, readers.stamp, thread) {
-                    return race(Access::Read, reader);
-                }
-                lanes &= lanes - 1;
-            }
-        }
-        Ok(())
+        self.plain(i)?;
+        self.cells[i].check_write(clocks, thread, access, same).map_err(|c| self.race(access, i, c))
     }
 
     /// The bytes of an atomic operation, which reads and may write them.
     pub(crate) fn atomic(&mut self, clocks: &Clocks, thread: u32, at: u64, len: u64) -> Checked<&mut [u8]> {
         for i in self.range(at, len)? {
             self.check_read(clocks, thread, i, Access::Atomic)?;
-            self.check_write(clocks, thread, i, Access::Atomic, None)?;
+            self.check_write(clocks, thread, i, Access::Atomic, || false)?;
             self.cells[i].written(thread, clocks.now(), true);
         }
         Ok(&mut self.bytes[at as usize..(at + len) as usize])
@@ -146,9 +120,66 @@ impl Shared {
     /// Begins an asynchronous copy to these bytes on behalf of a thread.
     pub(crate) fn begin_copy(&mut self, clocks: &Clocks, thread: u32, at: u64, len: u64) -> Checked<()> {
         for i in self.range(at, len)? {
-            self.check_write(clocks, thread, i, Access::Write, None)?;
+            self.check_write(clocks, thread, i, Access::Write, || false)?;
             self.cells[i].written(thread, clocks.now(), false);
-            self.cells[i].in_flight = true;
+            self.states[i] = State::InFlight;
+        }
+        Ok(())
+    }
+
+    /// The same for a copy that sees memory by the asynchronous proxy.
+    pub(crate) fn begin_bulk(&mut self, clocks: &Clocks, thread: u32, at: u64, len: u64) -> Checked<()> {
+        for i in self.range(at, len)? {
+            self.check_fenced(clocks, thread, i)?;
+        }
+        self.begin_copy(clocks, thread, at, len)
+    }
+
+    /// What a thread wrote has passed a fence before an agent sees it that `starter` starts.
+    fn check_fenced(&self, clocks: &Clocks, starter: u32, i: usize) -> Checked<()> {
+        match self.cells[i].last_write() {
+            Some((by, stamp)) if by < self.first_agent && !clocks.is_fenced(by, stamp, starter) => {
+                Err(FaultKind::Unfenced { what: "shared memory that a thread wrote" })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The bytes that an agent reads which a thread starts: what comes before the thread comes before it.
+    pub(crate) fn read_by_agent(
+        &mut self,
+        clocks: &Clocks,
+        (starter, agent): (u32, u32),
+        at: u64,
+        len: u64,
+    ) -> Checked<&[u8]> {
+        for i in self.range(at, len)? {
+            self.check_read(clocks, starter, i, Access::Read)?;
+            self.check_fenced(clocks, starter, i)?;
+            self.cells[i].read(agent, clocks.now());
+        }
+        Ok(&self.bytes[at as usize..(at + len) as usize])
+    }
+
+    /// Makes an object of some bytes: plain accesses of them are errors until it ends.
+    pub(crate) fn make_object(&mut self, clocks: &Clocks, thread: u32, at: u64, len: u64) -> Checked<()> {
+        for i in self.range(at, len)? {
+            if self.states[i] == State::InFlight {
+                return Err(FaultKind::InFlight { address: self.address(i) });
+            }
+            let checked = self.cells[i].check_write(clocks, thread, Access::Write, || false);
+            checked.map_err(|c| self.race(Access::Write, i, c))?;
+            self.cells[i].written(thread, clocks.now(), false);
+            self.states[i] = State::Object;
+        }
+        Ok(())
+    }
+
+    /// The bytes are plain memory again.
+    pub(crate) fn end_object(&mut self, clocks: &Clocks, thread: u32, at: u64, len: u64) -> Checked<()> {
+        for i in self.range(at, len)? {
+            self.states[i] = State::Plain;
+            self.cells[i].written(thread, clocks.now(), false);
         }
         Ok(())
     }
@@ -156,36 +187,10 @@ impl Shared {
     /// Ends an asynchronous copy: the bytes are there as if `actor` had written them now.
     pub(crate) fn end_copy(&mut self, clocks: &Clocks, actor: u32, at: u64, from: &[u8]) -> Checked<()> {
         for i in self.range(at, from.len() as u64)? {
-            self.cells[i].in_flight = false;
+            self.states[i] = State::Plain;
             self.cells[i].written(actor, clocks.now(), false);
         }
         self.bytes[at as usize..][..from.len()].copy_from_slice(from);
         Ok(())
-    }
-}
-
-fn at_of(same: Option<(u64, &[u8])>) -> u64 {
-    same.map_or(0, |(at, _)| at)
-}
-
-fn len_of(same: Option<(u64, &[u8])>) -> usize {
-    same.map_or(0, |(_, from)| from.len())
-}
-
-impl Cell {
-    fn written(&mut self, thread: u32, stamp: u32, atomic: bool) {
-        (self.writer, self.stamp, self.atomic) = (thread, stamp, atomic);
-        self.readers = FRESH.readers;
-    }
-
-    fn add_reader(&mut self, thread: u32, stamp: u32) {
-        let (warp, lane) = (thread / 32, 1 << (thread % 32));
-        if self.readers[0].warp != warp && self.readers[0].lanes != 0 {
-            self.readers.swap(0, 1);
-        }
-        let mine = &mut self.readers[0];
-        let same = mine.warp == warp && mine.stamp == stamp;
-        let lanes = if same { mine.lanes | lane } else { lane };
-        *mine = Readers { warp, lanes, stamp };
     }
 }

@@ -8,7 +8,7 @@ use crate::types::{Space, Type};
 
 impl Decoder<'_> {
     pub(super) fn asynchronous(&mut self, o: &mut Opcode, i: &Instruction) -> Decoded<Option<Op>> {
-        if o.name != "cp" || !o.has("async") {
+        if o.name != "cp" || i.opcode.starts_with("cp.async.bulk") || !o.has("async") {
             return Ok(None);
         }
         let op = if o.has("commit_group") {

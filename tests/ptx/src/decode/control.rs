@@ -29,15 +29,21 @@ impl Decoder<'_> {
                 o.ty()?;
                 Op::Nothing
             }
+            "setmaxnreg" => {
+                while o.take(Some).is_some() {}
+                Op::Nothing
+            }
             "griddepcontrol" => {
                 let _ = o.has("wait") || o.has("launch_dependents");
                 Op::Nothing
             }
             "bar" | "barrier" => return self.barrier(o, i),
             "membar" | "fence" => {
-                // Orders accesses between blocks, which are not followed.
+                let (proxy, init) = (o.has("proxy"), o.has("mbarrier_init"));
+                let all = proxy && o.take(|part| part.starts_with("async").then_some(())).is_some();
                 while o.take(Some).is_some() {}
-                Op::Nothing
+                // Others order accesses between blocks, which are not followed.
+                if all || init { Op::ProxyFence { all } } else { Op::Nothing }
             }
             _ => return Ok(None),
         }))

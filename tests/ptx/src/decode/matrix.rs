@@ -66,6 +66,7 @@ impl Decoder<'_> {
         self.count(o, i, 2, 2)?;
         let (regs, place) = if loads { (0, 1) } else { (1, 0) };
         let address = self.address(o, i, place, space)?;
+        self.touches(address.space, if loads && transposed { 2 } else { 4 });
         let all = self.fragment(o, i, regs, Type::B32, count, loads)?;
         let mut regs = [NONE; 4];
         regs[..count].copy_from_slice(&all);

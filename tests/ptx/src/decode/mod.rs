@@ -4,6 +4,7 @@
 
 mod arithmetic;
 mod asynchronous;
+mod bulk;
 mod control;
 mod matrix;
 mod memory;
@@ -12,6 +13,7 @@ mod names;
 mod opcode;
 mod operands;
 mod warp;
+mod warpgroup;
 
 use crate::parse::ParseError;
 use crate::parse::ast::{Function, Instruction, Syntax};
@@ -58,8 +60,11 @@ impl<'a> Decoder<'a> {
             shared_bytes: 0,
             dynamic_at: 0,
             granule: 4,
+            global_granule: 4,
             local_bytes: 0,
             max_threads: function.max_threads,
+            has_agents: false,
+            has_groups: false,
         };
         Decoder {
             module,
@@ -126,6 +131,8 @@ impl<'a> Decoder<'a> {
             Decoder::warp,
             Decoder::matrix,
             Decoder::asynchronous,
+            Decoder::bulk,
+            Decoder::warpgroup,
         ];
         for family in families {
             if let Some(op) = family(self, &mut opcode, i)? {

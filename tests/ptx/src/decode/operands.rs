@@ -200,8 +200,11 @@ impl Decoder<'_> {
         }
     }
 
-    /// The kernel touches shared memory, perhaps, so many bytes at a time.
+    /// The kernel touches memory so many bytes at a time.
     pub(super) fn touches(&mut self, space: Space, bytes: u32) {
+        if matches!(space, Space::Global | Space::Generic) {
+            self.kernel.global_granule = self.kernel.global_granule.min(bytes);
+        }
         if matches!(space, Space::Shared | Space::Generic) {
             self.kernel.granule = self.kernel.granule.min(bytes);
         }

@@ -38,10 +38,11 @@ impl Warp {
         Ok(base.map(|b| b.wrapping_add(address.offset as u64)))
     }
 
-    fn fetch(
+    /// Bytes of a lane's read after its check.
+    pub(super) fn fetch(
         &self,
         cta: &mut Cta,
-        cx: &Cx,
+        cx: &mut Cx,
         lane: u32,
         (space, at): (Space, u64),
         into: &mut [u8],
@@ -62,7 +63,7 @@ impl Warp {
                 let range = at as usize..at.saturating_add(len) as usize;
                 cx.params.get(range).ok_or(out_of_bounds(space, at, len))?
             }
-            _ => cx.memory.load(at, len)?,
+            _ => cx.memory.load(&cta.who(self.thread(lane)), at, len)?,
         });
         Ok(())
     }
@@ -82,7 +83,7 @@ impl Warp {
         Ok(start..start + len as usize)
     }
 
-    pub(super) fn load(&mut self, op: &Op, active: u32, cta: &mut Cta, cx: &Cx) -> Result<(), Trap> {
+    pub(super) fn load(&mut self, op: &Op, active: u32, cta: &mut Cta, cx: &mut Cx) -> Result<(), Trap> {
         let Op::Load { address, n, bytes, signed, bits, d } = op else { return Ok(()) };
         let at = self.addresses(cx, active, *address)?;
         let (size, total) = (*bytes as usize, *bytes as usize * n);
@@ -97,7 +98,10 @@ impl Warp {
                 self.registers[*d as usize][lane] = wide;
             }
         }
-        d[..*n].iter().filter(|d| **d != NONE).for_each(|d| self.defined[*d as usize] |= active);
+        for d in d[..*n].iter().filter(|d| **d != NONE) {
+            self.defined[*d as usize] |= active;
+            self.products.wrote(*d);
+        }
         Ok(())
     }
 
@@ -139,7 +143,7 @@ impl Warp {
                 self.local_written[to].fill(true);
             }
             Space::Param => return Err(out_of_bounds(space, at, len)),
-            _ => cx.memory.store(cta.number, at, from)?,
+            _ => cx.memory.store(&cta.who(self.thread(lane)), at, from)?,
         }
         Ok(())
     }
@@ -178,7 +182,8 @@ fn out_of_bounds(space: Space, address: u64, bytes: u64) -> FaultKind {
     FaultKind::OutOfBounds { space: space_name(space), address, bytes }
 }
 
-fn little(bytes: &[u8]) -> u64 {
+/// The number that bytes spell.
+pub(crate) fn little(bytes: &[u8]) -> u64 {
     let mut all = [0; 8];
     all[..bytes.len()].copy_from_slice(bytes);
     u64::from_le_bytes(all)

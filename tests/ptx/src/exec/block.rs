@@ -2,9 +2,11 @@
 
 use super::barrier::{Meeting, Released};
 use super::launch::Cx;
+use super::mbarrier::{self, Mbarriers};
 use super::warp::Warp;
 use crate::check::clocks::Clocks;
 use crate::check::fault::{Fault, FaultKind, Trap, first_lane};
+use crate::check::global::Who;
 use crate::check::shared::Shared;
 
 /// What the threads of a block share.
@@ -14,9 +16,22 @@ pub(crate) struct Cta {
     pub(crate) clocks: Clocks,
     pub(crate) meetings: Vec<Meeting>,
     pub(crate) released: Vec<Released>,
+    pub(crate) mbarriers: Mbarriers,
     /// Threads that have not ended.
     pub(crate) live: u32,
     pub(crate) threads: u32,
+}
+
+impl Cta {
+    /// The agent of a warp: what it does asynchronously. Those of mbarriers come before.
+    pub(crate) fn warp_agent(&self, warp: u32) -> u32 {
+        self.threads.next_multiple_of(32) + mbarrier::MOST as u32 + warp
+    }
+
+    /// One of its threads, as global memory knows it.
+    pub(crate) fn who(&self, thread: u32) -> Who<'_> {
+        Who { block: self.number, thread, clocks: &self.clocks }
+    }
 }
 
 pub(crate) struct Block {
@@ -44,10 +59,15 @@ impl Block {
         let threads: u32 = cx.block.iter().product();
         let fixed = cx.kernel.shared_bytes.max(cx.kernel.dynamic_at);
         let bytes = fixed as usize + cx.dynamic_shared as usize;
+        // Agents, if there are some: of mbarriers, then of warps.
+        let first_agent = threads.next_multiple_of(32);
+        let agents = mbarrier::MOST + threads.div_ceil(32) as usize;
+        let actors = if cx.kernel.has_agents { first_agent as usize + agents } else { threads as usize };
         let cta = Cta {
             number,
-            shared: Shared::new(bytes, cx.kernel.granule),
-            clocks: Clocks::new(threads as usize),
+            shared: Shared::new(bytes, cx.kernel.granule, first_agent),
+            clocks: Clocks::new(actors),
+            mbarriers: Mbarriers::new(first_agent),
             meetings: (0..16).map(|_| Meeting::default()).collect(),
             released: Vec::new(),
             live: threads,

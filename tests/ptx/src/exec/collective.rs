@@ -1,7 +1,7 @@
 //! What lanes of a warp do together. The lanes that an instruction names must all be at it; who comes first
 //! waits for the others.
 
-use super::access::{combine, resolve};
+use super::access::{combine, little, resolve};
 use super::block::Cta;
 use super::launch::Cx;
 use super::step::{given, lanes};
@@ -149,25 +149,29 @@ impl Warp {
         Ok(())
     }
 
-    /// Each row of eight halves is at the address that one lane gives; a lane receives two neighbors.
+    /// Each row of eight halves is at the address that one lane gives; a lane receives two neighbors of a
+    /// row, or of a column, and it is the one that reads them.
     fn load_matrix(&mut self, at: &[(Space, u64); 32], transposed: bool, d: &[Reg], cta: &mut Cta) -> Done {
         for (matrix, d) in d.iter().enumerate() {
-            let mut rows = [[0u16; 8]; 8];
+            let mut rows = [0; 8];
             for (r, row) in rows.iter_mut().enumerate() {
                 let lane = (matrix * 8 + r) as u32;
-                let address = row_address(at[lane as usize], lane)?;
-                let bytes = cta.shared.read(&cta.clocks, self.thread(lane), address, 16);
-                let bytes = bytes.map_err(|kind| Trap::new(lane, kind))?;
-                for (to, from) in row.iter_mut().zip(bytes.chunks_exact(2)) {
-                    *to = u16::from_le_bytes([from[0], from[1]]);
+                *row = row_address(at[lane as usize], lane)?;
+            }
+            let mut out = [0; 32];
+            for (lane, out) in out.iter_mut().enumerate() {
+                let (i, j) = (lane / 4, lane % 4 * 2);
+                let pieces = match transposed {
+                    true => [(rows[j] + 2 * i as u64, 2), (rows[j + 1] + 2 * i as u64, 2)],
+                    false => [(rows[i] + 2 * j as u64, 4), (rows[i], 0)],
+                };
+                let mut shift = 0;
+                for (address, len) in pieces.into_iter().filter(|(_, len)| *len > 0) {
+                    let bytes = cta.shared.read(&cta.clocks, self.thread(lane as u32), address, len);
+                    *out |= little(bytes.map_err(|kind| Trap::new(lane as u32, kind))?) << shift;
+                    shift += 8 * len;
                 }
             }
-            let out = std::array::from_fn(|lane| {
-                let (i, j) = (lane / 4, lane % 4 * 2);
-                let pair =
-                    if transposed { [rows[j][i], rows[j + 1][i]] } else { [rows[i][j], rows[i][j + 1]] };
-                u64::from(pair[0]) | u64::from(pair[1]) << 16
-            });
             self.put(*d, u32::MAX, &out);
         }
         Ok(())

@@ -39,7 +39,7 @@ impl Copies {
 }
 
 impl Warp {
-    pub(super) fn copy(&mut self, op: &CopyOp, active: u32, cta: &mut Cta, cx: &Cx) -> Result<(), Trap> {
+    pub(super) fn copy(&mut self, op: &CopyOp, active: u32, cta: &mut Cta, cx: &mut Cx) -> Result<(), Trap> {
         match op {
             CopyOp::Begin { to, from, bytes, source, ignore } => {
                 let begin = Begin { to: *to, from: *from, bytes: *bytes, source: *source, ignore: *ignore };
@@ -67,7 +67,7 @@ impl Warp {
         Ok(())
     }
 
-    fn begin_copy(&mut self, begin: &Begin, active: u32, cta: &mut Cta, cx: &Cx) -> Result<(), Trap> {
+    fn begin_copy(&mut self, begin: &Begin, active: u32, cta: &mut Cta, cx: &mut Cx) -> Result<(), Trap> {
         let to = self.addresses(cx, active, begin.to)?;
         let from = self.addresses(cx, active, begin.from)?;
         let source = *self.get(cx, active, begin.source)?;
@@ -92,7 +92,8 @@ impl Warp {
             }
             let mut bytes = [0; 16];
             if n > 0 {
-                bytes[..n].copy_from_slice(cx.memory.load(from, n as u64).map_err(trap)?);
+                let who = cta.who(self.thread(lane as u32));
+                bytes[..n].copy_from_slice(cx.memory.load(&who, from, n as u64).map_err(trap)?);
             }
             let thread = self.thread(lane as u32);
             cta.shared.begin_copy(&cta.clocks, thread, to, len as u64).map_err(trap)?;

@@ -72,7 +72,7 @@ pub(crate) fn launch(
         thread: [0; 3],
         kind: FaultKind::Launch { why },
     })?;
-    memory.begin_launch();
+    memory.begin_launch(kernel.global_granule);
     let value = |c: &Constant| match c {
         Constant::Value(v) => *v,
         Constant::Variable(number, offset) => variables[*number].wrapping_add(*offset),

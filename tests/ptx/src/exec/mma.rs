@@ -47,7 +47,7 @@ fn place(rows: usize, e: Element, lane: usize, register: usize, part: usize) -> 
 }
 
 /// A matrix of `rows` times `k` from its fragment.
-fn spread(rows: usize, k: usize, e: Element, registers: &[Lanes]) -> Vec<f64> {
+pub(crate) fn spread(rows: usize, k: usize, e: Element, registers: &[Lanes]) -> Vec<f64> {
     let mut out = vec![0.0; rows * k];
     for (r, values) in registers.iter().enumerate() {
         for (lane, value) in values.iter().enumerate() {

@@ -4,14 +4,17 @@
 mod access;
 mod barrier;
 pub(crate) mod block;
+mod bulk;
 mod collective;
 pub(crate) mod compare;
 pub(crate) mod convert;
 mod copy;
 pub(crate) mod float;
+mod group;
 pub(crate) mod int;
 pub(crate) mod lanes;
 pub(crate) mod launch;
+mod mbarrier;
 mod mma;
 pub(crate) mod rounding;
 mod step;

@@ -42,6 +42,23 @@ impl Warp {
             Op::Store { .. } => self.store(op, active, cta, cx)?,
             Op::Atomic(atomic) => self.atomic(atomic, active, cta, cx)?,
             Op::Copy(copy) => self.copy(copy, active, cta, cx)?,
+            Op::ProxyFence { all } => {
+                for lane in lanes(active) {
+                    let thread = self.thread(lane as u32);
+                    cta.mbarriers.fence(thread);
+                    if *all {
+                        cta.clocks.fence(thread);
+                    }
+                }
+            }
+            Op::Mbarrier { address, op } => self.mbarrier(*address, op, active, cta, cx)?,
+            Op::Bulk(op) => self.bulk(op, active, cta, cx)?,
+            Op::Group(op) => {
+                if active != self.alive {
+                    return Ok(Flow::Wait(active));
+                }
+                self.group(op, active, cta, cx)?;
+            }
             Op::Nothing => {}
             Op::Trap => return Err(Trap::new(first_lane(active), FaultKind::Trap)),
             Op::Barrier(barrier) => return self.barrier(barrier, active, cta, cx),
@@ -254,8 +271,20 @@ impl Warp {
             let kind = FaultKind::Unfinished { what: "asynchronous copies" };
             return Err(Trap::new(lane as u32, kind));
         }
+        if let Some(lane) = lanes(active).find(|l| self.stores[*l].pending()) {
+            let kind = FaultKind::Unfinished { what: "bulk stores" };
+            return Err(Trap::new(lane as u32, kind));
+        }
+        if self.products.pending() {
+            let kind = FaultKind::Unfinished { what: "products of a warpgroup" };
+            return Err(Trap::new(first_lane(active), kind));
+        }
         self.alive &= !active;
         cta.live -= active.count_ones();
+        if cta.live == 0 && cta.mbarriers.landing() {
+            let kind = FaultKind::Unfinished { what: "bulk copies" };
+            return Err(Trap::new(first_lane(active), kind));
+        }
         cta.settle();
         Ok(Flow::Left)
     }

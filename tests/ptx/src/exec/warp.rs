@@ -6,7 +6,9 @@
 
 use super::barrier::Released;
 use super::block::{Cta, thread_index};
+use super::bulk::Stores;
 use super::copy::Copies;
+use super::group::Products;
 use super::launch::Cx;
 use crate::check::fault::{FaultKind, Trap, first_lane};
 use crate::program::{CONST, Lanes, NONE, Predicate, Reg, Special};
@@ -29,6 +31,8 @@ pub(crate) struct Warp {
     /// For each lane the calls that it is in.
     pub(crate) calls: Vec<Vec<u32>>,
     pub(crate) copies: Vec<Copies>,
+    pub(crate) stores: Vec<Stores>,
+    pub(crate) products: Products,
     picks: u32,
     rng: u64,
 }
@@ -67,6 +71,8 @@ impl Warp {
             local_written: vec![false; local],
             calls: vec![Vec::new(); 32],
             copies: (0..32).map(|_| Copies::default()).collect(),
+            stores: (0..32).map(|_| Stores::default()).collect(),
+            products: Products::new(if cx.kernel.has_groups { n } else { 0 }),
             picks: 0,
             rng: cx.options.seed ^ (u64::from(number) << 32),
         };
@@ -196,6 +202,10 @@ impl Warp {
             let name = cx.kernel.registers[reg as usize].clone();
             return Err(Trap::new(first_lane(missing), FaultKind::UninitializedRegister { name }));
         }
+        if self.products.holds(reg) {
+            let name = cx.kernel.registers[reg as usize].clone();
+            return Err(Trap::new(first_lane(active), FaultKind::RegisterInFlight { name }));
+        }
         Ok(&self.registers[reg as usize])
     }
 
@@ -215,6 +225,7 @@ impl Warp {
             }
         }
         self.defined[reg as usize] |= active;
+        self.products.wrote(reg);
     }
 
     /// The lanes for which a predicate holds, which must be there for these lanes.

@@ -40,26 +40,23 @@ fn races_are_found_whatever_the_order_of_the_run() {
     let kind = fault(32, &format!("{write} {next} ld.shared.u32 %r0, [%r4];"));
     let expected = (Access::Read, Access::Write);
     assert!(
-        matches!(kind, FaultKind::SharedRace { access, earlier, .. } if (access, earlier) == expected),
+        matches!(kind, FaultKind::Race { access, earlier, .. } if (access, earlier) == expected),
         "{kind}"
     );
     let both = format!("{write} bar.warp.sync -1; {next} ld.shared.u32 %r0, [%r4];");
     assert!(per_thread("sm_80", 64, &both).is_ok());
     let late = format!("{both} st.shared.u32 [%r3], 0;");
     let kind = fault(64, &late);
-    assert!(
-        matches!(kind, FaultKind::SharedRace { access: Access::Write, earlier: Access::Read, .. }),
-        "{kind}"
-    );
+    assert!(matches!(kind, FaultKind::Race { access: Access::Write, earlier: Access::Read, .. }), "{kind}");
     let kind = fault(64, "st.shared.u32 [smem], %t; mov.u32 %r0, 0;");
-    assert!(matches!(kind, FaultKind::SharedRace { access: Access::Write, .. }), "{kind}");
+    assert!(matches!(kind, FaultKind::Race { access: Access::Write, .. }), "{kind}");
     assert!(per_thread("sm_80", 32, "st.shared.u32 [smem], 1; mov.u32 %r0, 0;").is_ok(), "all agree");
     let kind = fault(
         64,
         "setp.eq.u32 %p1, %t, 0; @%p1 st.shared.u32 [smem], 0; bar.sync 0;
         atom.shared.add.u32 %r0, [smem], 1; ld.shared.u32 %r0, [smem];",
     );
-    assert!(matches!(kind, FaultKind::SharedRace { earlier: Access::Atomic, .. }), "{kind}");
+    assert!(matches!(kind, FaultKind::Race { earlier: Access::Atomic, .. }), "{kind}");
 }
 
 #[test]

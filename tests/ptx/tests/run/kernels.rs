@@ -3,12 +3,13 @@
 
 use crate::harness::{Device, bytes_of, module, numbers};
 use nnc_ptx::mutate::mutants;
-use nnc_ptx::{Fault, Module, Options};
+use nnc_ptx::{Fault, Module, Options, Swizzle, TensorMap};
 
 const TILED: &str = include_str!("ptx/tiled_matmul.ptx");
 const REDUCE: &str = include_str!("ptx/reduce.ptx");
 const MMA: &str = include_str!("ptx/mma.ptx");
 const PIPELINE: &str = include_str!("ptx/pipeline.ptx");
+const TMA_WGMMA: &str = include_str!("ptx/tma_wgmma.ptx");
 
 /// A kernel with a way to run it and to say whether its result is right.
 struct Kernel {
@@ -24,6 +25,7 @@ const KERNELS: &[Kernel] = &[
     Kernel { name: "reduce", text: REDUCE, run: reduce, sites: 4 },
     Kernel { name: "mma", text: MMA, run: mma, sites: 1 },
     Kernel { name: "pipeline", text: PIPELINE, run: pipeline, sites: 6 },
+    Kernel { name: "tma_wgmma", text: TMA_WGMMA, run: tma_wgmma, sites: 24 },
 ];
 
 fn close(found: &[f32], expected: &[f32]) -> bool {
@@ -93,6 +95,32 @@ fn pipeline(module: &Module) -> Result<bool, Fault> {
     Ok(close(&device.f32s(1), &(0..threads).map(sum).collect::<Vec<_>>()))
 }
 
+/// Products of a warpgroup, fed by a producer that copies boxes through two stages.
+fn tma_wgmma(module: &Module) -> Result<bool, Fault> {
+    let (m, n, tiles) = (50, 24, 5);
+    let k = 64 * tiles;
+    let (a, b) = (numbers(m * k, 7), numbers(n * k, 8));
+    let mut device = Device::default();
+    let brains =
+        |x: &[f32]| -> Vec<u8> { x.iter().flat_map(|x| half::bf16::from_f32(*x).to_le_bytes()).collect() };
+    for (x, lines, in_box) in [(&a, m as u32, 64), (&b, n as u32, 24)] {
+        let bytes = brains(x);
+        let address = device.memory.alloc(bytes.len());
+        device.memory.write(address, &bytes).expect("in bounds");
+        let (sizes, strides) = (vec![k as u32, lines], vec![2 * k as u64]);
+        let (boxes, swizzle) = (vec![64, in_box], Swizzle::Bytes128);
+        let map = TensorMap { address, element_bytes: 2, sizes, strides, boxes, swizzle };
+        device.params.extend(map.encode().expect("a map that the driver takes"));
+    }
+    device.output(4 * m * n);
+    for size in [m, tiles] {
+        device.params.extend_from_slice(&(size as u32).to_le_bytes());
+    }
+    device.run(module, [1; 3], [160, 1, 1])?;
+    let transposed: Vec<f32> = (0..k * n).map(|i| b[i % n * k + i / n]).collect();
+    Ok(close(&device.f32s(0), &product(&a, &transposed, m, n, k)))
+}
+
 #[test]
 fn kernels_are_right_whatever_the_schedule() {
     for kernel in KERNELS {
@@ -111,7 +139,7 @@ fn what_a_kernel_needs_is_missed_when_it_is_gone() {
         assert_eq!(mutants.len(), kernel.sites, "{}: {mutants:?}", kernel.name);
         for mutant in mutants {
             let module = Module::parse(&mutant.text).expect("a mutant is a module");
-            let module = module.with_options(Options { limit: 50_000_000, ..Options::default() });
+            let module = module.with_options(Options { limit: 10_000_000, ..Options::default() });
             let found = (kernel.run)(&module);
             assert!(
                 found != Ok(true),

@@ -1,0 +1,155 @@
+//! The interpreter of PTX as a device, which reports what a GPU would not: races, memory never written,
+//! accesses out of bounds.
+
+use nnc_ptx::{HostError, Memory, Module, Options, Use};
+use nnc_runtime::device::{Device, DeviceBuffer, DeviceError, DeviceLaunch};
+use nnc_runtime::{Artifact, ArtifactError, LoadOptions, Session};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How a device interprets.
+#[derive(Clone)]
+pub struct Settings {
+    /// Its compute capability.
+    pub capability: (u32, u32),
+    /// Most instructions, counted for each thread, that a launch may take.
+    pub limit: u64,
+    /// Most blocks of a launch: few, so that each has several points of the grid.
+    pub blocks: u32,
+    /// The text to run in place of the artifact's.
+    pub text: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { capability: (7, 5), limit: u64::MAX, blocks: u32::MAX, text: None }
+    }
+}
+
+/// A device that interprets its code.
+pub struct Interpreted {
+    settings: Settings,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    memory: Memory,
+    modules: Vec<(Module, Vec<String>)>,
+    instructions: u64,
+}
+
+impl Interpreted {
+    /// A device that interprets in this way.
+    pub fn new(settings: Settings) -> Interpreted {
+        Interpreted { settings, state: Mutex::default() }
+    }
+
+    /// Instructions of all launches, counted for each thread that ran them.
+    pub fn instructions(&self) -> u64 {
+        self.state().instructions
+    }
+
+    /// The text of the first module.
+    pub fn text(&self) -> String {
+        self.state().modules.first().map_or_else(String::new, |(module, _)| module.text().to_owned())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic in one case says nothing about the next, which has a device of its own.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A launch's parameters with addresses from which only the buffers can be reached that they are of.
+fn params(memory: &mut Memory, l: &DeviceLaunch<'_>) -> Result<Vec<u8>, HostError> {
+    let mut words = l.params.to_vec();
+    let last = words.len() - 1;
+    for (i, b) in l.buffers.iter().enumerate().filter(|(_, b)| b.bytes > 0) {
+        let apart = |other: &DeviceBuffer| {
+            other.address + other.bytes as u64 <= b.address || b.address + b.bytes as u64 <= other.address
+        };
+        let usage = match b.writes {
+            true => Use::Write,
+            false if l.buffers.iter().all(|other| !other.writes || apart(other)) => Use::Constant,
+            false => Use::Read,
+        };
+        if b.blank {
+            memory.blank(b.address, b.bytes)?;
+        }
+        // The workspace is the last parameter.
+        let place = if i + 1 == l.buffers.len() { last } else { i };
+        words[place] = memory.view(b.address, b.bytes, usage)?;
+    }
+    Ok(words.iter().flat_map(|w| w.to_le_bytes()).collect())
+}
+
+fn failed(action: &'static str, why: impl ToString) -> DeviceError {
+    DeviceError::Failed { action, why: why.to_string() }
+}
+
+impl Device for Interpreted {
+    fn name(&self) -> String {
+        "interpreter".into()
+    }
+
+    fn capability(&self) -> (u32, u32) {
+        self.settings.capability
+    }
+
+    fn parallel_blocks(&self) -> u32 {
+        3
+    }
+
+    fn load(&self, text: &str, entries: &[&str]) -> Result<u64, DeviceError> {
+        let text = self.settings.text.as_deref().unwrap_or(text);
+        let module = Module::parse(text).map_err(|e| failed("load the code", e))?;
+        let options = Options { limit: self.settings.limit, ..Options::default() };
+        let module = module.with_options(options);
+        let mut state = self.state();
+        state.modules.push((module, entries.iter().map(|e| (*e).to_owned()).collect()));
+        Ok(state.modules.len() as u64 - 1)
+    }
+
+    fn unload(&self, _: u64) {}
+
+    fn alloc(&self, bytes: usize) -> Result<u64, DeviceError> {
+        Ok(self.state().memory.alloc(bytes))
+    }
+
+    fn free(&self, address: u64) {
+        self.state().memory.free(address);
+    }
+
+    fn upload(&self, to: u64, from: &[u8]) -> Result<(), DeviceError> {
+        self.state().memory.write(to, from).map_err(|e| failed("copy to its memory", e))
+    }
+
+    fn download(&self, from: u64, to: &mut [u8]) -> Result<(), DeviceError> {
+        let state = self.state();
+        to.copy_from_slice(state.memory.read(from, to.len()).map_err(|e| failed("copy from its memory", e))?);
+        Ok(())
+    }
+
+    fn launch(&self, l: &DeviceLaunch<'_>) -> Result<(), DeviceError> {
+        let State { memory, modules, instructions } = &mut *self.state();
+        let (module, entries) = &modules[l.module as usize];
+        let params = params(memory, l).map_err(|e| failed("find the buffers", e))?;
+        let (grid, block) = ([l.blocks.min(self.settings.blocks), 1, 1], [l.threads, 1, 1]);
+        let run = module.launch(memory, &entries[l.entry], grid, block, 0, &params);
+        *instructions += run.map_err(|e| failed("run a kernel", e))?.instructions;
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+}
+
+/// A session that runs an artifact's code for devices by the interpreter, with the device.
+pub fn open(path: &Path, settings: Settings) -> Result<(Session, Arc<Interpreted>), ArtifactError> {
+    let interpreted = Arc::new(Interpreted::new(settings));
+    let device: Arc<dyn Device> = interpreted.clone();
+    let load = LoadOptions { device: Some(&device), ..LoadOptions::default() };
+    Ok((Session::new(Arc::new(Artifact::open_with(path, &load)?)), interpreted))
+}
