@@ -12,7 +12,7 @@ use super::{Profile, RunError, TensorView};
 use crate::artifact::Artifact;
 use crate::pool::Executor;
 use nnc_tensor::plan::{BufferId, DimId};
-use nnc_tensor::{Tensor, Value};
+use nnc_tensor::{Recycled, Tensor, Value};
 use std::time::Instant;
 
 /// The state of a run.
@@ -301,6 +301,11 @@ impl Run<'_> {
     /// A buffer's value as the application and routines see it; a slot that nothing was put into
     /// is none.
     pub(crate) fn value(&mut self, id: BufferId) -> Result<Value, RunError> {
+        self.value_in(id, &mut Recycled::default())
+    }
+
+    /// The same, in memory of the caller's where it is computed.
+    pub(crate) fn value_in(&mut self, id: BufferId, memory: &mut Recycled) -> Result<Value, RunError> {
         let b = self.program.buffer(id);
         if let Home::Slot(i) = b.home {
             return Ok(self.memory.slots[i].clone().unwrap_or(Value::Optional(None)));
@@ -312,7 +317,7 @@ impl Run<'_> {
             let bytes = self.artifact.shared_weights(span.offset..span.offset + span.len);
             return Ok(Tensor::new(b.dtype, shape?, bytes.ok_or(RunError::OutOfBounds)?)?.into());
         }
-        Ok(Tensor::from_bytes(b.dtype, shape?, self.bytes(id)?)?.into())
+        Ok(Tensor::new(b.dtype, shape?, memory.copy_of(self.bytes(id)?))?.into())
     }
 
     /// Puts a value into a buffer.

@@ -9,7 +9,7 @@ use super::run::Run;
 use super::view::{OutputMem, TensorView};
 use crate::artifact::Artifact;
 use crate::pool::{Executor, Pool, shared_pool};
-use nnc_tensor::{DType, Dim, Value};
+use nnc_tensor::{DType, Dim, Recycled, Value};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -46,6 +46,8 @@ pub struct Session {
     memory: Memory,
     /// The latest first.
     bindings: Vec<Binding>,
+    /// What the last outputs lie in, one of each.
+    outputs: Vec<Recycled>,
 }
 
 impl Session {
@@ -62,7 +64,7 @@ impl Session {
             (None, None) => shared_pool(),
         };
         let memory = Memory::new(artifact.program());
-        Session { artifact, executor, memory, bindings: Vec::with_capacity(BINDINGS) }
+        Session { artifact, executor, memory, bindings: Vec::with_capacity(BINDINGS), outputs: Vec::new() }
     }
 
     /// The artifact.
@@ -70,15 +72,16 @@ impl Session {
         &self.artifact
     }
 
-    /// Bytes of the memory that this session holds beside the artifact's.
+    /// Bytes of the memory that this session holds beside the artifact's, that of the last outputs included.
     pub fn memory_bytes(&self) -> u64 {
-        self.memory.held()
+        self.memory.held() + self.outputs.iter().map(|o| o.capacity() as u64).sum::<u64>()
     }
 
     /// Gives all of this session's memory back to the system; the next run takes what it needs.
     pub fn release_memory(&mut self) {
         self.memory = Memory::new(self.artifact.program());
         self.bindings.clear();
+        self.outputs.clear();
     }
 
     /// The inputs in the model's order.
@@ -105,7 +108,8 @@ impl Session {
         ports.iter().map(port).collect()
     }
 
-    /// Runs the model on inputs by name; answers the outputs in the model's order.
+    /// Runs the model on inputs by name; answers the outputs in the model's order. They may be kept; once
+    /// they are dropped, the next outputs take their memory.
     pub fn run(&mut self, inputs: &[(&str, Value)]) -> Result<Vec<Value>, RunError> {
         self.run_options(inputs, RunOptions::default())
     }
@@ -131,6 +135,8 @@ impl Session {
                 return Err(kind_error("input", &port.name, container.clone(), "a tensor".to_owned()));
             }
         }
+        let mut recycled = std::mem::take(&mut self.outputs);
+        recycled.resize_with(program.outputs.len(), Recycled::default);
         let mut run = self.execute(&views, options, |memory| {
             for (port, value) in program.inputs.iter().zip(&values) {
                 if let Home::Slot(i) = program.buffer(port.buffer).home {
@@ -138,7 +144,10 @@ impl Session {
                 }
             }
         })?;
-        program.outputs.iter().map(|p| run.value(p.buffer)).collect()
+        let ports = program.outputs.iter().zip(&mut recycled);
+        let outputs = ports.map(|(p, memory)| run.value_in(p.buffer, memory)).collect();
+        self.outputs = recycled;
+        outputs
     }
 
     /// Runs the model on borrowed tensors in the model's order and writes the outputs to the

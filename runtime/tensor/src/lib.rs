@@ -23,5 +23,5 @@ pub use dim::{Dim, DimError, Range, Sym};
 pub use dtype::{DType, Kind};
 pub use element::Element;
 pub use numbers::{CastOptions, cast, cast_with};
-pub use tensor::{Bytes, Tensor, TensorError};
+pub use tensor::{Bytes, Recycled, Tensor, TensorError};
 pub use value::{MapKey, Value};

@@ -19,6 +19,14 @@ struct Words {
     len: usize,
 }
 
+impl Words {
+    fn copy_of(bytes: &[u8]) -> Words {
+        let mut words = vec![0u64; bytes.len().div_ceil(8)];
+        bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..bytes.len()].copy_from_slice(bytes);
+        Words { words, len: bytes.len() }
+    }
+}
+
 impl AsRef<[u8]> for Words {
     fn as_ref(&self) -> &[u8] {
         &bytemuck::cast_slice(&self.words)[..self.len]
@@ -28,15 +36,40 @@ impl AsRef<[u8]> for Words {
 impl Bytes {
     /// A copy of `bytes`, aligned to eight.
     pub fn copy_of(bytes: &[u8]) -> Bytes {
-        let mut words = vec![0u64; bytes.len().div_ceil(8)];
-        bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..bytes.len()].copy_from_slice(bytes);
-        Bytes { range: 0..bytes.len(), owner: Arc::new(Words { words, len: bytes.len() }) }
+        Bytes { range: 0..bytes.len(), owner: Arc::new(Words::copy_of(bytes)) }
     }
 
     /// A range of shared memory, or `None` if it does not lie inside.
     pub fn shared(owner: Arc<dyn AsRef<[u8]> + Send + Sync>, range: Range<usize>) -> Option<Bytes> {
         (*owner).as_ref().get(range.clone())?;
         Some(Bytes { owner, range })
+    }
+}
+
+/// Memory for results that follow each other: each takes the place of the one before, once nobody holds a
+/// tensor over that any more. New memory costs a page fault for every 4 KiB.
+#[derive(Default)]
+pub struct Recycled(Option<Arc<Words>>);
+
+impl Recycled {
+    /// A copy of `bytes`, aligned to eight.
+    pub fn copy_of(&mut self, bytes: &[u8]) -> Bytes {
+        let n = bytes.len().div_ceil(8);
+        let held = self.0.take().and_then(|mut held| {
+            let words =
+                Arc::get_mut(&mut held).filter(|w| (n..=n.saturating_mul(2)).contains(&w.words.len()))?;
+            bytemuck::cast_slice_mut::<u64, u8>(&mut words.words)[..bytes.len()].copy_from_slice(bytes);
+            words.len = bytes.len();
+            Some(held)
+        });
+        let owner = held.unwrap_or_else(|| Arc::new(Words::copy_of(bytes)));
+        self.0 = Some(Arc::clone(&owner));
+        Bytes { range: 0..bytes.len(), owner }
+    }
+
+    /// Bytes held, by tensors too.
+    pub fn capacity(&self) -> usize {
+        self.0.as_ref().map_or(0, |w| w.words.len() * size_of::<u64>())
     }
 }
 
@@ -260,5 +293,25 @@ impl PartialEq for Tensor {
 impl std::fmt::Debug for Tensor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}{:?}", self.dtype, self.shape)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_used_again_once_nobody_reads_it() {
+        let mut memory = Recycled::default();
+        let first = memory.copy_of(&[1; 24]);
+        let second = memory.copy_of(&[2; 24]);
+        assert_eq!((&first[..], &second[..]), (&[1; 24][..], &[2; 24][..]));
+        let at = second.as_ptr();
+        drop(second);
+        let third = memory.copy_of(&[3; 13]);
+        assert_eq!((third.as_ptr(), &third[..]), (at, &[3; 13][..]));
+        drop(third);
+        assert_eq!(memory.copy_of(&[4; 8]).len(), 8);
+        assert_eq!(memory.capacity(), 8, "three times what is needed is not kept");
     }
 }
