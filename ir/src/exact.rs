@@ -4,15 +4,43 @@
 //! has several right answers in f32. Its result in f64 tells which digits of them mean something.
 
 use crate::verify::{VerifyError, verify};
-use crate::{Attr, DType, Graph, NodeId, Type, Value, ValueId};
+use crate::{Attr, DType, Graph, InterpError, Interpreter, NodeId, Type, Value, ValueId};
 use nnc_tensor::TensorError;
+
+/// Why a model has no result in double precision.
+#[derive(Debug, thiserror::Error)]
+pub enum ExactError {
+    /// An operator has no meaning in f64: one that looks at bits.
+    #[error("the model has no meaning in f64: {}", .0.first().map(ToString::to_string).unwrap_or_default())]
+    Graph(Vec<VerifyError>),
+    /// An input or output cannot be converted.
+    #[error(transparent)]
+    Value(#[from] TensorError),
+    /// The interpreter refuses the model.
+    #[error("the interpreter refuses the model: {0}")]
+    Run(#[from] InterpError),
+}
+
+/// Runs a graph in f64 by the interpreter; inputs and outputs have the types that the model states.
+///
+/// # Errors
+/// See [`ExactError`].
+pub fn run_in_f64(graph: &Graph, inputs: &[Value]) -> Result<Vec<Value>, ExactError> {
+    let wide = in_f64(graph).map_err(ExactError::Graph)?;
+    let convert = |values: &[Value], graph: &Graph, ids: &[ValueId]| -> Result<Vec<Value>, TensorError> {
+        values.iter().zip(ids).map(|(v, id)| value_as(v, graph.ty(*id))).collect()
+    };
+    let inputs = convert(inputs, &wide, &wide.block(wide.body()).params)?;
+    let outputs = Interpreter::new(&wide).run(&inputs)?;
+    Ok(convert(&outputs, graph, &graph.block(graph.body()).results)?)
+}
 
 /// The same graph with every value, constant and cast of type f16, bf16 or f32 in f64. Integers, and
 /// floats of eight bits or fewer, which a model uses to store what it quantized, stay what they are.
 ///
 /// # Errors
 /// What the verifier says where an operator has no meaning in f64: one that looks at bits.
-pub fn in_f64(graph: &Graph) -> Result<Graph, Vec<VerifyError>> {
+fn in_f64(graph: &Graph) -> Result<Graph, Vec<VerifyError>> {
     let mut wide = graph.clone();
     for v in (0..graph.n_values()).map(|i| ValueId(i as u32)) {
         widen_type(&mut wide.value_mut(v).ty);
@@ -42,7 +70,7 @@ pub fn in_f64(graph: &Graph) -> Result<Graph, Vec<VerifyError>> {
 ///
 /// # Errors
 /// What the conversion says.
-pub fn value_as(value: &Value, ty: &Type) -> Result<Value, TensorError> {
+fn value_as(value: &Value, ty: &Type) -> Result<Value, TensorError> {
     Ok(match (value, ty) {
         (Value::Tensor(t), Type::Tensor(ty)) => Value::Tensor(nnc_tensor::cast(t, ty.dtype, false)?),
         (Value::Sequence(of), Type::Sequence(ty)) => {
@@ -74,7 +102,7 @@ fn widen_type(ty: &mut Type) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Interpreter, text};
+    use crate::text;
 
     #[test]
     fn digits_that_f32_loses_remain() {

@@ -21,7 +21,7 @@ pub mod verify;
 
 pub use attr::{Attr, AttrKind, AttrSpec, Attrs};
 pub use build::{Builder, LoopBody, Turn};
-pub use exact::{in_f64, value_as};
+pub use exact::{ExactError, run_in_f64};
 pub use graph::{Block, BlockId, Def, Graph, Node, NodeId, ValueData, ValueId};
 pub use interp::{InterpError, Interpreter, eval_node_constant};
 pub use nnc_tensor::{DType, Dim, Kind, Sym, Tensor, Value};

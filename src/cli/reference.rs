@@ -4,7 +4,7 @@ use super::case::DataSet;
 use super::failure::Failure;
 use super::peers::Peer;
 use clap::ValueEnum;
-use nnc_ir::{Graph, Interpreter, in_f64, value_as};
+use nnc_ir::{Graph, Interpreter, run_in_f64};
 use nnc_runtime::{Tensor, Value};
 use nnc_tensor::compare::{Difference, Tolerance, compare};
 use std::path::Path;
@@ -38,7 +38,7 @@ pub(crate) fn outputs(engine: Option<Engine>, model: &Model, set: &DataSet) -> R
     match engine {
         None if !set.outputs.is_empty() => Ok(set.outputs.clone()),
         None | Some(Engine::Interpreter) => interpret(model.graph, &set.inputs),
-        Some(Engine::F64) => interpret_in_f64(model.graph, &set.inputs),
+        Some(Engine::F64) => run_in_f64(model.graph, &set.inputs).map_err(|e| Failure::user(e.to_string())),
         Some(Engine::Onnxruntime) => onnx_runtime(model, set),
     }
 }
@@ -65,17 +65,6 @@ pub(crate) fn judge(
 pub(crate) fn interpret(graph: &Graph, inputs: &[Value]) -> Result<Vec<Value>, Failure> {
     let run = Interpreter::new(graph).run(inputs);
     run.map_err(|e| Failure::user(format!("the interpreter refuses the model: {e}")))
-}
-
-fn interpret_in_f64(graph: &Graph, inputs: &[Value]) -> Result<Vec<Value>, Failure> {
-    let refused = |what: String| Failure::user(format!("the model has no meaning in f64: {what}"));
-    let wide = in_f64(graph).map_err(|e| refused(e.first().map(ToString::to_string).unwrap_or_default()))?;
-    let convert = |values: &[Value], graph: &Graph, ids: &[nnc_ir::ValueId]| -> Result<Vec<Value>, Failure> {
-        let each = values.iter().zip(ids).map(|(v, id)| value_as(v, graph.ty(*id)));
-        each.collect::<Result<_, _>>().map_err(|e| refused(e.to_string()))
-    };
-    let inputs = convert(inputs, &wide, &wide.block(wide.body()).params)?;
-    convert(&interpret(&wide, &inputs)?, graph, &graph.block(graph.body()).results)
 }
 
 fn onnx_runtime(model: &Model, set: &DataSet) -> Result<Vec<Value>, Failure> {

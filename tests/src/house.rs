@@ -41,7 +41,6 @@ const UNSAFE: &[&str] = &[
     "codegen/tests/run/harness.rs",
     "runtime/examples/measure.rs",
     "runtime/tests/run/allocations.rs",
-    "benches/kernels.rs",
 ];
 
 /// Longest file, its tests left out.

@@ -99,16 +99,9 @@ trained! {
 fn basic_pitch() {
     let Some(folder) = folder("trained/basic-pitch") else { return };
     let graph = import_file(&folder.join("model.onnx"));
-    let wide = nnc_ir::in_f64(&graph).unwrap_or_else(|e| panic!("{e:?}"));
     let set = folder.join("test_data_set_0");
     let (inputs, expected) = (protos(&set, "input"), protos(&set, "output"));
-    let convert = |values: &[Value], graph: &nnc_ir::Graph, ids: &[nnc_ir::ValueId]| -> Vec<Value> {
-        let each = values.iter().zip(ids).map(|(v, id)| nnc_ir::value_as(v, graph.ty(*id)));
-        each.collect::<Result<_, _>>().expect("floats convert")
-    };
-    let exact =
-        nnc_ir::Interpreter::new(&wide).run(&convert(&inputs, &wide, &wide.block(wide.body()).params));
-    let exact = convert(&exact.expect("the network runs"), &graph, &graph.block(graph.body()).results);
+    let exact = nnc_ir::run_in_f64(&graph, &inputs).unwrap_or_else(|e| panic!("{e}"));
     let found = crate::compare::run_compiled(&graph, &inputs, &Options::default());
     for ((exact, expected), found) in exact.iter().zip(&expected).zip(&found) {
         let (theirs, ours) = (error(exact, expected), error(exact, found));
