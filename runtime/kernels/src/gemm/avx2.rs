@@ -1,6 +1,7 @@
 //! GEMM for AVX2: 6×16 tiles, twelve accumulators, two registers of B, one of A.
 
-use super::block::{Shape, multiply};
+use super::block::Shape;
+use super::product;
 use super::row::run_row;
 use super::tile::{Tile, run};
 use crate::args::GemmArgs;
@@ -28,5 +29,5 @@ const SHAPES: &[Shape<GemmArgs>] = &[
 ];
 
 kernel_rows! { Avx2, "avx2,fma,f16c";
-    f32_gemm_6x16_avx2: "f32_gemm" v2 (6, 16) => |args| multiply(args, SHAPES);
+    f32_gemm_6x16_avx2: "f32_gemm" v2 (6, 16) => |args| product::<Avx2>(args, SHAPES);
 }

@@ -3,7 +3,8 @@
 //! Few rows: tiles of fourteen reach the same peak, but rows that lie 4 KiB apart (K = 1024, 3072)
 //! would evict each other from an eight-way cache.
 
-use super::block::{Shape, multiply};
+use super::block::Shape;
+use super::product;
 use super::row::run_row;
 use super::tile::{Tile, run};
 use crate::args::GemmArgs;
@@ -49,5 +50,5 @@ const SHAPES: &[Shape<GemmArgs>] = &[
 ];
 
 kernel_rows! { Avx512, "avx512f,avx512bw,avx512vl,avx512dq";
-    f32_gemm_6x64_avx512: "f32_gemm" v2 (6, 64) => |args| multiply(args, SHAPES);
+    f32_gemm_6x64_avx512: "f32_gemm" v2 (6, 64) => |args| product::<Avx512>(args, SHAPES);
 }

@@ -1,6 +1,7 @@
 //! GEMM for NEON: 6×16 tiles, 24 accumulators, four registers of B; A is multiplied by element.
 
-use super::block::{Shape, multiply};
+use super::block::Shape;
+use super::product;
 use super::row::run_row;
 use super::tile::{Tile, run};
 use crate::args::GemmArgs;
@@ -28,5 +29,5 @@ const SHAPES: &[Shape<GemmArgs>] = &[
 ];
 
 kernel_rows! { Neon, "neon";
-    f32_gemm_6x16_neon: "f32_gemm" v2 (6, 16) => |args| multiply(args, SHAPES);
+    f32_gemm_6x16_neon: "f32_gemm" v2 (6, 16) => |args| product::<Neon>(args, SHAPES);
 }

@@ -31,7 +31,12 @@ pub(super) unsafe fn lstm_cell<V: F32x16>(args: &LstmArgs) {
                     bounded(cell.mul_add(weights, gate(index)))
                 };
                 let old = V::load_up_to(cell_in.add(at), len);
-                let (input, forget) = (sigmoid(peep(0, old)), sigmoid(peep(2, old)));
+                // A loop, which stays one where a vector is an array and the function long.
+                let mut first = [peep(0, old), peep(2, old)];
+                for gate in &mut first {
+                    *gate = sigmoid(*gate);
+                }
+                let [input, forget] = first;
                 let cell = forget.mul_add(old, input * tanh(bounded(gate(3))));
                 let output = sigmoid(peep(1, cell));
                 cell.store_up_to(cell_out.add(at), len);

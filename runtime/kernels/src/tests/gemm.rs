@@ -139,7 +139,7 @@ fn few_rows_over_many_panels() {
 fn every_combination_of_flags() {
     for kernel in rows_of("f32_gemm") {
         for flags in 0..32 {
-            for (m, n) in [(1, 19), (5, 16), (17, 37)] {
+            for (m, n) in [(1, 19), (5, 16), (17, 37), (21, 1)] {
                 check(kernel, Case { m, n, taps: 1, kc: 7, flags, gap: 2, by_rows: flags % 2 == 0 });
                 check(kernel, Case { m, n, taps: 1, kc: 0, flags, gap: 2, by_rows: false });
             }
@@ -153,6 +153,7 @@ fn taps_and_depths() {
         for (taps, kc) in [(9, 1), (9, 3), (3, 16), (2, 130), (1, 300), (1, 515), (4, 256)] {
             let flags = BIAS | CLAMP;
             check(kernel, Case { m: 15, n: 40, taps, kc, flags, gap: 0, by_rows: true });
+            check(kernel, Case { m: 19, n: 1, taps, kc, flags, gap: 0, by_rows: true });
         }
     }
 }
@@ -164,6 +165,27 @@ fn rows_that_collide_in_the_cache() {
             check(kernel, Case { m: 29, n: 33, taps: 1, kc, flags: 0, gap: 1024 - kc, by_rows: false });
             check(kernel, Case { m: 14, n: 33, taps: 2, kc, flags: ACCUM, gap: 1024 - kc, by_rows: true });
         }
+    }
+}
+
+#[test]
+fn a_single_column_is_the_same_on_every_cpu() {
+    const DEPTH: usize = 19;
+    let mut random = Random(7);
+    let (a, b) = (random.vec(20 * DEPTH), random.vec(DEPTH));
+    let packed = panels(&b, DEPTH, 1);
+    let by_fours = |row: &[f32]| {
+        let products: Vec<f32> = row.iter().zip(&b).map(|(x, y)| x * y).collect();
+        let group = |four: &[f32]| four.iter().copied().reduce(|s, p| s + p).unwrap();
+        products.chunks(4).map(group).fold(0.0, |s, g| s + g)
+    };
+    let want: Vec<f32> = a.chunks(DEPTH).map(by_fours).collect();
+    for kernel in rows_of("f32_gemm") {
+        let (panel, c) = (Guarded::new(&packed), Guarded::new(&[0.0f32; 20]));
+        let mut args = GemmArgs { m: 20, kc: DEPTH as i64, ..product(&[0.0; 4], &panel, &c) };
+        (args.a, args.lda, args.b_panel_stride) = (a.as_ptr(), DEPTH as i64, DEPTH as i64 * 16);
+        call(kernel, &args);
+        assert_eq!(c.get(), want, "{}", kernel.name);
     }
 }
 

@@ -55,6 +55,8 @@ pub const TRIALS: &[Trial] = &[
     of("f32_gemm", Sizes::Product(4, 768, 1, 768)),
     of("f32_gemm", Sizes::Product(1, 768, 1, 768)),
     of("f32_gemm", Sizes::Product(1, 4096, 1, 4096)),
+    of("f32_gemm", Sizes::Product(2048, 1, 1, 256)),
+    of("f32_gemm", Sizes::Product(336, 1, 9, 64)),
     of("i8_gemm", Sizes::Bytes(128, 768, 1, 768)),
     of("i8_gemm", Sizes::Bytes(336, 64, 9, 64)),
     of("i8_gemm", Sizes::Bytes(1, 768, 1, 768)),
