@@ -3,19 +3,21 @@
 
 use crate::compare::error;
 use crate::interpreted::{self, Settings};
-use crate::models::{folder, verify_with};
+use crate::models::{folder, import_file, protos, verify_with};
 use crate::program::root;
 use crate::standard;
 use nnc::Options;
 use nnc_ir::{Builder, DType, Dim, Graph, Interpreter, ScalarOp, Tensor, Type, Value};
-use nnc_runtime::Session;
+use nnc_runtime::device::Located;
+use nnc_runtime::{RunOptions, Session};
 use std::path::Path;
 
 fn session(path: &Path) -> Session {
     interpreted::open(path, Settings::default()).unwrap_or_else(|e| panic!("{e}")).0
 }
 
-/// Runs a graph's code for devices twice, the second time in the memory that the first one left.
+/// Runs a graph's code for devices three times, the second time in the memory that the first one left and the
+/// third time from the recording that the second one made.
 pub(crate) fn on_device(graph: &Graph, inputs: &[Value]) -> Vec<Value> {
     on_generation(graph, inputs, standard::options(), (7, 5))
 }
@@ -30,9 +32,11 @@ fn on_generation(graph: &Graph, inputs: &[Value], options: Options, capability: 
     let names: Vec<String> = session.inputs().into_iter().map(|p| p.name).collect();
     let named: Vec<(&str, Value)> = names.iter().map(String::as_str).zip(inputs.iter().cloned()).collect();
     let first = session.run(&named).unwrap_or_else(|e| panic!("{e}"));
-    let second = session.run(&named).unwrap_or_else(|e| panic!("{e}"));
-    for (a, b) in first.iter().zip(&second) {
-        assert_eq!(error(a, b), 0.0, "two runs differ");
+    for _ in 0..2 {
+        let again = session.run(&named).unwrap_or_else(|e| panic!("{e}"));
+        for (a, b) in first.iter().zip(&again) {
+            assert_eq!(error(a, b), 0.0, "two runs differ");
+        }
     }
     first
 }
@@ -183,6 +187,39 @@ fn trained_models_agree_with_their_expected_outputs() {
         let error = verify_with(&folder, &standard::options(), session);
         assert!(error <= bound, "{name}: relative L2 error {error:.2e}");
     }
+}
+
+/// Three windows of sound, one after the other: the state between them on the host, and on the device.
+#[test]
+fn a_state_on_the_device_is_the_state_on_the_host() {
+    let folder = root().join("examples/voice");
+    let temporary = tempfile::tempdir().expect("a temporary folder");
+    let path = temporary.path().join("model.nnc");
+    nnc::compile(&import_file(&folder.join("model.onnx")), &standard::options(), &path)
+        .unwrap_or_else(|e| panic!("{e}"));
+    let (mut session, device) =
+        interpreted::open(&path, Settings::default()).unwrap_or_else(|e| panic!("{e}"));
+    let windows = protos(&folder.join("test_data_set_0"), "input");
+    let [window, state, rate] = windows.as_slice() else { panic!("three inputs") };
+    let mut walk = |keep: &[&str]| {
+        let (mut state, mut heard) = (Located::Host(state.clone()), Vec::new());
+        for _ in 0..3 {
+            let (window, rate) = (Located::Host(window.clone()), Located::Host(rate.clone()));
+            let inputs = [("input", window), ("state", state), ("sr", rate)];
+            let mut outputs = session.run_located(&inputs, keep, RunOptions::default()).unwrap();
+            state = outputs.remove(1);
+            heard.push(outputs.remove(0).to_host().unwrap());
+        }
+        heard.push(state.to_host().unwrap());
+        heard
+    };
+    let (host, there) = (walk(&[]), walk(&["stateN"]));
+    assert_eq!(host.len(), 4);
+    for (a, b) in host.iter().zip(&there) {
+        assert_eq!(error(a, b), 0.0);
+    }
+    assert_ne!(error(&host[0], &host[2]), 0.0, "the state has a meaning");
+    assert!(device.replays() > 0);
 }
 
 #[test]

@@ -35,7 +35,7 @@ const UNSAFE: &[&str] = &[
     "runtime/kernels/",
     "runtime/src/os/",
     "runtime/src/artifact/map.rs",
-    "runtime/src/device/cuda.rs",
+    "runtime/src/device/cuda/",
     "runtime/src/exec/call.rs",
     "src/map.rs",
     "codegen/tests/run/harness.rs",

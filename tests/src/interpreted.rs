@@ -2,10 +2,11 @@
 //! accesses out of bounds.
 
 use nnc_ptx::{HostError, Memory, Module, Options, Use};
-use nnc_runtime::device::{Device, DeviceBuffer, DeviceError, DeviceLaunch};
+use nnc_runtime::device::{Device, DeviceBuffer, DeviceError, DeviceLaunch, Queue};
 use nnc_runtime::{Artifact, ArtifactError, LoadOptions, Session};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// How a device interprets.
 #[derive(Clone)]
@@ -27,7 +28,9 @@ impl Default for Settings {
 }
 
 /// A device that interprets its code.
-pub struct Interpreted {
+pub struct Interpreted(Arc<Shared>);
+
+struct Shared {
     settings: Settings,
     state: Mutex<State>,
 }
@@ -37,24 +40,32 @@ struct State {
     memory: Memory,
     modules: Vec<(Module, Vec<String>)>,
     instructions: u64,
+    replays: u64,
 }
 
 impl Interpreted {
     /// A device that interprets in this way.
     pub fn new(settings: Settings) -> Interpreted {
-        Interpreted { settings, state: Mutex::default() }
+        Interpreted(Arc::new(Shared { settings, state: Mutex::default() }))
     }
 
     /// Instructions of all launches, counted for each thread that ran them.
     pub fn instructions(&self) -> u64 {
-        self.state().instructions
+        self.0.state().instructions
+    }
+
+    /// Recordings that were started.
+    pub fn replays(&self) -> u64 {
+        self.0.state().replays
     }
 
     /// The text of the first module.
     pub fn text(&self) -> String {
-        self.state().modules.first().map_or_else(String::new, |(module, _)| module.text().to_owned())
+        self.0.state().modules.first().map_or_else(String::new, |(module, _)| module.text().to_owned())
     }
+}
 
+impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic in one case says nothing about the next, which has a device of its own.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -94,7 +105,7 @@ impl Device for Interpreted {
     }
 
     fn capability(&self) -> (u32, u32) {
-        self.settings.capability
+        self.0.settings.capability
     }
 
     fn parallel_blocks(&self) -> u32 {
@@ -102,11 +113,11 @@ impl Device for Interpreted {
     }
 
     fn load(&self, text: &str, entries: &[&str]) -> Result<u64, DeviceError> {
-        let text = self.settings.text.as_deref().unwrap_or(text);
+        let text = self.0.settings.text.as_deref().unwrap_or(text);
         let module = Module::parse(text).map_err(|e| failed("load the code", e))?;
-        let options = Options { limit: self.settings.limit, ..Options::default() };
+        let options = Options { limit: self.0.settings.limit, ..Options::default() };
         let module = module.with_options(options);
-        let mut state = self.state();
+        let mut state = self.0.state();
         state.modules.push((module, entries.iter().map(|e| (*e).to_owned()).collect()));
         Ok(state.modules.len() as u64 - 1)
     }
@@ -114,25 +125,59 @@ impl Device for Interpreted {
     fn unload(&self, _: u64) {}
 
     fn alloc(&self, bytes: usize) -> Result<u64, DeviceError> {
-        Ok(self.state().memory.alloc(bytes))
+        Ok(self.0.state().memory.alloc(bytes))
     }
 
     fn free(&self, address: u64) {
-        self.state().memory.free(address);
+        self.0.state().memory.free(address);
     }
 
-    fn upload(&self, to: u64, from: &[u8]) -> Result<(), DeviceError> {
-        self.state().memory.write(to, from).map_err(|e| failed("copy to its memory", e))
+    fn queue(&self) -> Result<Box<dyn Queue>, DeviceError> {
+        let shared = Arc::clone(&self.0);
+        Ok(Box::new(InterpretedQueue {
+            shared,
+            recordings: Vec::new(),
+            is_recording: false,
+            marks: Vec::new(),
+        }))
+    }
+}
+
+/// Launches at once, and so in the order of the calls.
+struct InterpretedQueue {
+    shared: Arc<Shared>,
+    /// The last one may be under way; those that are forgotten are empty.
+    recordings: Vec<Vec<Launch>>,
+    is_recording: bool,
+    marks: Vec<Instant>,
+}
+
+/// A launch that was written down.
+struct Launch {
+    module: u64,
+    entry: usize,
+    blocks: u32,
+    threads: u32,
+    params: Vec<u64>,
+    buffers: Vec<DeviceBuffer>,
+}
+
+impl Launch {
+    fn of(l: &DeviceLaunch<'_>) -> Launch {
+        let DeviceLaunch { module, entry, blocks, threads, params, buffers } = *l;
+        Launch { module, entry, blocks, threads, params: params.to_vec(), buffers: buffers.to_vec() }
     }
 
-    fn download(&self, from: u64, to: &mut [u8]) -> Result<(), DeviceError> {
-        let state = self.state();
-        to.copy_from_slice(state.memory.read(from, to.len()).map_err(|e| failed("copy from its memory", e))?);
-        Ok(())
+    fn again(&self) -> DeviceLaunch<'_> {
+        let Launch { module, entry, blocks, threads, params, buffers } = self;
+        let (module, entry, blocks, threads) = (*module, *entry, *blocks, *threads);
+        DeviceLaunch { module, entry, blocks, threads, params, buffers }
     }
+}
 
+impl Shared {
     fn launch(&self, l: &DeviceLaunch<'_>) -> Result<(), DeviceError> {
-        let State { memory, modules, instructions } = &mut *self.state();
+        let State { memory, modules, instructions, .. } = &mut *self.state();
         let (module, entries) = &modules[l.module as usize];
         let params = params(memory, l).map_err(|e| failed("find the buffers", e))?;
         let (grid, block) = ([l.blocks.min(self.settings.blocks), 1, 1], [l.threads, 1, 1]);
@@ -140,9 +185,65 @@ impl Device for Interpreted {
         *instructions += run.map_err(|e| failed("run a kernel", e))?.instructions;
         Ok(())
     }
+}
 
-    fn finish(&self) -> Result<(), DeviceError> {
+impl Queue for InterpretedQueue {
+    fn upload(&mut self, to: u64, from: &[u8]) -> Result<(), DeviceError> {
+        self.shared.state().memory.write(to, from).map_err(|e| failed("copy to its memory", e))
+    }
+
+    fn download(&mut self, from: u64, to: &mut [u8]) -> Result<(), DeviceError> {
+        let state = self.shared.state();
+        to.copy_from_slice(state.memory.read(from, to.len()).map_err(|e| failed("copy from its memory", e))?);
         Ok(())
+    }
+
+    fn copy(&mut self, from: u64, to: u64, len: usize) -> Result<(), DeviceError> {
+        let mut bytes = vec![0; len];
+        self.download(from, &mut bytes)?;
+        self.upload(to, &bytes)
+    }
+
+    fn launch(&mut self, l: &DeviceLaunch<'_>) -> Result<(), DeviceError> {
+        match self.recordings.last_mut().filter(|_| self.is_recording) {
+            Some(recording) => recording.push(Launch::of(l)),
+            None => self.shared.launch(l)?,
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    fn record(&mut self) -> Result<(), DeviceError> {
+        self.recordings.push(Vec::new());
+        self.is_recording = true;
+        Ok(())
+    }
+
+    fn recorded(&mut self) -> Result<u64, DeviceError> {
+        self.is_recording = false;
+        Ok(self.recordings.len() as u64 - 1)
+    }
+
+    fn replay(&mut self, recording: u64) -> Result<(), DeviceError> {
+        self.shared.state().replays += 1;
+        self.recordings[recording as usize].iter().try_for_each(|l| self.shared.launch(&l.again()))
+    }
+
+    fn forget(&mut self, recording: u64) {
+        self.recordings[recording as usize].clear();
+    }
+
+    fn mark(&mut self) -> Result<(), DeviceError> {
+        self.marks.push(Instant::now());
+        Ok(())
+    }
+
+    fn times(&mut self) -> Result<Vec<u64>, DeviceError> {
+        let marks = std::mem::take(&mut self.marks);
+        Ok(marks.iter().map(|m| m.duration_since(marks[0]).as_nanos() as u64).collect())
     }
 }
 

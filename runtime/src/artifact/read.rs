@@ -3,10 +3,16 @@
 
 use super::decode::decode;
 use super::error::ArtifactError;
-use super::format::{ArtifactInfo, DeviceCode, DeviceEntry, SectionKind, TargetInfo, host_abi};
+use super::format::{ArtifactInfo, SectionKind, TargetInfo, host_abi};
+#[cfg(feature = "device")]
+use super::format::{DeviceCode, DeviceEntry};
 use super::header::Header;
 use super::map::{Code, Image};
-use crate::device::{Device, DeviceError, open_device};
+#[cfg(not(feature = "device"))]
+use crate::device::DeviceError;
+#[cfg(feature = "device")]
+use crate::device::open_device;
+use crate::device::{Device, DeviceTensor, Located};
 use crate::exec::{DeviceProgram, PlanFault, Program, Routine, RoutineFn, Surroundings, check};
 use crate::os::{best_target, host_architecture, missing_features};
 use nnc_kernels::{Isa, Kernel, KernelFn, lookup_on};
@@ -105,10 +111,22 @@ impl Artifact {
         &self.program
     }
 
+    /// The device that it runs on, if it is none of the CPU's targets that runs here.
+    pub fn on_device(&self) -> Option<&Arc<dyn Device>> {
+        self.device().map(DeviceProgram::device)
+    }
+
     /// The code on a device, where that is what the artifact was compiled for.
     pub(crate) fn device(&self) -> Option<&DeviceProgram> {
-        // Without the feature there is none, and no code for it in the program.
-        self.device.as_ref().filter(|_| cfg!(feature = "device"))
+        self.device.as_ref()
+    }
+
+    /// A value that lies on the artifact's device.
+    pub(crate) fn resident(&self, value: &Located) -> Option<DeviceTensor> {
+        match (value, self.on_device()) {
+            (Located::Device(t), Some(device)) if Arc::ptr_eq(t.device(), device) => Some(t.clone()),
+            _ => None,
+        }
     }
 
     pub(crate) fn table(&self) -> &[KernelFn] {
@@ -171,7 +189,7 @@ fn load(
         weights: &file[weights.clone()],
         routines: &|name| Routine::find(name, options.routines),
     };
-    let program = check(&plan, &around).map_err(|fault| match fault {
+    let mut program = check(&plan, &around).map_err(|fault| match fault {
         PlanFault::Wrong(message) => ArtifactError::Plan(message),
         PlanFault::Routine(name) => {
             let feature = nnc_routines::feature_of(&name).flatten();
@@ -184,7 +202,7 @@ fn load(
     let device = match device_code {
         Some(section) => {
             let target = info.targets.get(target).map_or("", |t| &t.name);
-            Some(load_device(section, &plan, &file[weights.clone()], target, options)?)
+            Some(load_device(section, &plan, &mut program, &file[weights.clone()], target, options)?)
         }
         None => None,
     };
@@ -221,18 +239,16 @@ fn choose(
     best.map(|(i, _)| i).ok_or_else(|| refused.unwrap_or(ArtifactError::Damaged("it has no target")))
 }
 
+#[cfg(feature = "device")]
 fn load_device(
     section: &[u8],
     plan: &Plan,
+    program: &mut Program,
     weights: &[u8],
     target: &str,
     options: &LoadOptions<'_>,
 ) -> Result<DeviceProgram, ArtifactError> {
     let refused = |source| ArtifactError::Device { target: target.to_owned(), source };
-    if !cfg!(feature = "device") {
-        let why = "this program was built without the feature \"device\"".to_owned();
-        return Err(refused(DeviceError::Missing { name: "cuda:0".to_owned(), why }));
-    }
     let code: DeviceCode = decode(section).ok_or(ArtifactError::Decode("device code"))?;
     let is_known = |e: &DeviceEntry| e.workspace.index() < plan.dims.len() && e.threads > 0;
     if code.entries.len() != plan.kernels.len() || !code.entries.iter().all(is_known) {
@@ -242,7 +258,21 @@ fn load_device(
         Some(device) => Arc::clone(device),
         None => open_device("cuda:0").map_err(refused)?,
     };
-    DeviceProgram::load(device, code, weights).map_err(refused)
+    DeviceProgram::load(&device, code, plan, program, weights).map_err(refused)
+}
+
+#[cfg(not(feature = "device"))]
+fn load_device(
+    _: &[u8],
+    _: &Plan,
+    _: &mut Program,
+    _: &[u8],
+    target: &str,
+    _: &LoadOptions<'_>,
+) -> Result<DeviceProgram, ArtifactError> {
+    let why = "this program was built without the feature \"device\"".to_owned();
+    let source = DeviceError::Missing { name: "cuda:0".to_owned(), why };
+    Err(ArtifactError::Device { target: target.to_owned(), source })
 }
 
 fn check_target(target: &TargetInfo, limit: Option<Isa>) -> Result<(), ArtifactError> {

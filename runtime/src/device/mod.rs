@@ -1,13 +1,16 @@
 //! Devices that run kernels beside the CPU: memory of their own, code by text.
 //!
-//! The runtime knows a device by this trait alone. CUDA devices are behind the feature `cuda`; tests put
-//! an interpreter in their place. Addresses are numbers that mean something to the device only.
+//! The runtime knows a device by two traits alone: a [`Device`] has memory and code, a [`Queue`] of it
+//! copies and launches, one after the other. CUDA devices are behind the feature `cuda`; tests put an
+//! interpreter in their place. Addresses are numbers that mean something to the device only.
 
 #[cfg(feature = "cuda")]
 mod cuda;
+mod tensor;
 
 #[cfg(feature = "cuda")]
 pub use cuda::CudaDevice;
+pub use tensor::{DeviceTensor, Located};
 
 use std::sync::Arc;
 
@@ -81,7 +84,7 @@ pub struct DeviceBuffer {
     pub blank: bool,
 }
 
-/// A device. Operations on it happen in the order of the calls.
+/// A device: memory and code, which all queues share.
 pub trait Device: Send + Sync {
     /// Its name, for messages.
     fn name(&self) -> String;
@@ -97,14 +100,40 @@ pub trait Device: Send + Sync {
     fn alloc(&self, bytes: usize) -> Result<u64, DeviceError>;
     /// Gives memory back.
     fn free(&self, address: u64);
-    /// Copies bytes to the device.
-    fn upload(&self, to: u64, from: &[u8]) -> Result<(), DeviceError>;
-    /// Copies bytes from the device when all launches before are done.
-    fn download(&self, from: u64, to: &mut [u8]) -> Result<(), DeviceError>;
+    /// A queue of its own for a caller.
+    fn queue(&self) -> Result<Box<dyn Queue>, DeviceError>;
+}
+
+/// What a device is told to do, in the order of the calls. Nobody waits but where it says so.
+pub trait Queue: Send {
+    /// Copies bytes to the device; they may change once this returns.
+    fn upload(&mut self, to: u64, from: &[u8]) -> Result<(), DeviceError>;
+    /// Copies bytes from the device, and waits for them.
+    fn download(&mut self, from: u64, to: &mut [u8]) -> Result<(), DeviceError>;
+    /// Says that these bytes will be downloaded before anything else is done, so that their copy may begin.
+    fn prefetch(&mut self, from: u64, len: usize) -> Result<(), DeviceError> {
+        let _ = (from, len);
+        Ok(())
+    }
+    /// Copies bytes on the device between ranges that do not overlap.
+    fn copy(&mut self, from: u64, to: u64, len: usize) -> Result<(), DeviceError>;
     /// Starts a kernel.
-    fn launch(&self, launch: &DeviceLaunch<'_>) -> Result<(), DeviceError>;
-    /// Waits until all launches are done.
-    fn finish(&self) -> Result<(), DeviceError>;
+    fn launch(&mut self, launch: &DeviceLaunch<'_>) -> Result<(), DeviceError>;
+    /// Waits until all is done.
+    fn finish(&mut self) -> Result<(), DeviceError>;
+    /// Launches up to [`Queue::recorded`] are written down and not started. An earlier recording that did
+    /// not come to its end is forgotten.
+    fn record(&mut self) -> Result<(), DeviceError>;
+    /// Ends a recording and gives its number.
+    fn recorded(&mut self) -> Result<u64, DeviceError>;
+    /// Starts the launches of a recording, with the parameters that they were recorded with.
+    fn replay(&mut self, recording: u64) -> Result<(), DeviceError>;
+    /// Forgets a recording.
+    fn forget(&mut self, recording: u64);
+    /// Asks for the time at which the device gets here.
+    fn mark(&mut self) -> Result<(), DeviceError>;
+    /// Waits, and gives the nanoseconds from the first mark to each, which are then forgotten.
+    fn times(&mut self) -> Result<Vec<u64>, DeviceError>;
 }
 
 /// Memory of a device, given back when dropped.
@@ -130,6 +159,11 @@ impl DeviceBlock {
     pub(crate) fn len(&self) -> usize {
         self.len
     }
+
+    /// Whose memory it is.
+    pub(crate) fn device(&self) -> &Arc<dyn Device> {
+        &self.device
+    }
 }
 
 impl Drop for DeviceBlock {
@@ -150,9 +184,19 @@ pub fn open_device(name: &str) -> Result<Arc<dyn Device>, DeviceError> {
     open_cuda(name, number)
 }
 
+/// Opens a device, or gives the one that is open already: tensors on it are then everybody's.
 #[cfg(feature = "cuda")]
 fn open_cuda(name: &str, number: u16) -> Result<Arc<dyn Device>, DeviceError> {
-    Ok(Arc::new(CudaDevice::open(name, number)?))
+    use std::sync::{Mutex, PoisonError, Weak};
+    static OPEN: Mutex<Vec<(u16, Weak<CudaDevice>)>> = Mutex::new(Vec::new());
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    open.retain(|(_, device)| device.strong_count() > 0);
+    if let Some(device) = open.iter().find(|(n, _)| *n == number).and_then(|(_, d)| d.upgrade()) {
+        return Ok(device);
+    }
+    let device = Arc::new(CudaDevice::open(name, number)?);
+    open.push((number, Arc::downgrade(&device)));
+    Ok(device)
 }
 
 #[cfg(not(feature = "cuda"))]

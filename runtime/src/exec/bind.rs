@@ -31,7 +31,7 @@ pub(crate) struct Layout {
 #[derive(Debug, Default)]
 pub(crate) struct Binding {
     /// The inputs' sizes one after the other.
-    key: Vec<usize>,
+    pub(crate) key: Vec<usize>,
     /// Values of the symbols; late ones are unknown.
     pub(crate) values: Vec<i64>,
     /// Values of the sizes; late ones are unknown.

@@ -16,6 +16,14 @@ pub enum RunError {
         /// The inputs' names.
         known: String,
     },
+    /// A name that no output has.
+    #[error("the model has no output \"{name}\"; it has {known}")]
+    UnknownOutput {
+        /// Given.
+        name: String,
+        /// The outputs' names.
+        known: String,
+    },
     /// An input without a value.
     #[error("input \"{0}\" is missing")]
     MissingInput(String),

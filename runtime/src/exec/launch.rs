@@ -120,7 +120,7 @@ impl Run<'_> {
         let span = self.span(id)?;
         let block = |b: &Block| b.start();
         let base = match self.program.buffer(id).home {
-            Home::Input(i) => self.memory.input(i, self.inputs).as_ptr().cast_mut(),
+            Home::Input(i) => self.memory.staged[i].of(self.inputs[i].data).as_ptr().cast_mut(),
             Home::Constant(_) => self.artifact.weights().as_ptr().cast_mut(),
             Home::Arena(_) => block(&self.memory.arena),
             Home::Late(i) => block(&self.memory.late[i].block),

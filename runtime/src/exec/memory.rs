@@ -7,6 +7,7 @@ use super::device::DeviceMemory;
 use super::limits::Limits;
 use super::program::Program;
 use super::{RunError, TensorView};
+use crate::artifact::Artifact;
 use crate::os::Block;
 use nnc_tensor::Value;
 
@@ -24,7 +25,24 @@ pub(crate) struct LateBlock {
 /// An aligned copy of an input.
 pub(crate) struct Staged {
     block: Block,
-    used: bool,
+    /// Bytes of the copy; none where the caller's are good.
+    len: Option<usize>,
+}
+
+impl Staged {
+    /// Room for a copy of `len` bytes, used from now on.
+    pub(crate) fn room(&mut self, len: usize) -> Result<&mut [u8], RunError> {
+        if !self.block.make_room(len) {
+            return Err(RunError::NoMemory(len));
+        }
+        self.len = Some(len);
+        Ok(&mut self.block[..len])
+    }
+
+    /// The copy, or the caller's bytes.
+    pub(crate) fn of<'a>(&'a self, data: &'a [u8]) -> &'a [u8] {
+        self.len.map_or(data, |len| &self.block[..len])
+    }
 }
 
 /// All memory of a session.
@@ -60,7 +78,7 @@ impl Memory {
             late: (0..program.n_late).map(late).collect(),
             slots: vec![None; program.n_slots],
             scratch: Block::EMPTY,
-            staged: program.inputs.iter().map(|_| Staged { block: Block::EMPTY, used: false }).collect(),
+            staged: program.inputs.iter().map(|_| Staged { block: Block::EMPTY, len: None }).collect(),
             addresses: vec![Address::NONE; program.buffers.len()],
             launch_buffers: Vec::new(),
             launch_dims: Vec::new(),
@@ -83,7 +101,6 @@ impl Memory {
             late.known = false;
         }
         self.slots.fill(None);
-        self.device.begin(program);
         for (slot, strings) in &program.strings {
             self.slots[*slot] = Some(Value::Tensor(strings.clone()));
         }
@@ -102,22 +119,17 @@ impl Memory {
     pub(crate) fn stage(&mut self, inputs: &[TensorView<'_>]) -> Result<(), RunError> {
         for (staged, input) in self.staged.iter_mut().zip(inputs) {
             let align = input.dtype.size().max(1).next_power_of_two();
-            staged.used = input.data.as_ptr().align_offset(align) != 0;
-            if staged.used {
-                let len = input.data.len();
-                if !staged.block.make_room(len) {
-                    return Err(RunError::NoMemory(len));
-                }
-                staged.block[..len].copy_from_slice(input.data);
+            staged.len = None;
+            if input.data.as_ptr().align_offset(align) != 0 {
+                staged.room(input.data.len())?.copy_from_slice(input.data);
             }
         }
         Ok(())
     }
 
-    /// An input's bytes, where its elements allow.
-    pub(crate) fn input<'a>(&'a self, at: usize, inputs: &'a [TensorView<'_>]) -> &'a [u8] {
-        let (staged, data) = (&self.staged[at], inputs[at].data);
-        if staged.used { &staged.block[..data.len()] } else { data }
+    /// Bytes of the arena where the artifact's launches find it.
+    pub(crate) fn arena_len(&self, artifact: &Artifact) -> usize {
+        if artifact.device().is_some() { self.device.arena_len() } else { self.arena.len() }
     }
 
     /// Bytes of all blocks.

@@ -4,6 +4,7 @@ mod bind;
 mod call;
 mod check;
 mod control;
+#[cfg_attr(not(feature = "device"), path = "no_device.rs")]
 mod device;
 mod error;
 mod expr;

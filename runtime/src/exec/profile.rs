@@ -20,6 +20,8 @@ pub struct ProfileEvent {
     pub duration_ns: u64,
     /// Bytes of all its buffers.
     pub bytes: u64,
+    /// It ran on a device, by whose clock it was timed.
+    pub on_device: bool,
 }
 
 /// The events of one node and kernel together.
@@ -68,7 +70,34 @@ impl Profile {
             start_ns: ns(start.saturating_duration_since(self.epoch)),
             duration_ns: ns(start.elapsed()),
             bytes,
+            on_device: false,
         });
+    }
+
+    /// Records a launch on a device, whose times [`Profile::place_on_device`] will tell.
+    pub(crate) fn record_on_device(
+        &mut self,
+        step: usize,
+        node: &str,
+        kernel: &str,
+        start: Instant,
+        bytes: u64,
+    ) {
+        self.record(step, node, kernel, start, bytes);
+        if let Some(event) = self.events.last_mut() {
+            event.on_device = true;
+        }
+    }
+
+    /// Gives the launches on a device after the first `before` events their times: begin and end of each, in
+    /// nanoseconds from `epoch` on.
+    pub(crate) fn place_on_device(&mut self, before: usize, epoch: Instant, times: &[u64]) {
+        let epoch = ns(epoch.saturating_duration_since(self.epoch));
+        let events = self.events.iter_mut().skip(before).filter(|e| e.on_device);
+        for (event, time) in events.zip(times.chunks_exact(2)) {
+            event.start_ns = epoch + time[0];
+            event.duration_ns = time[1].saturating_sub(time[0]);
+        }
     }
 
     /// Records the time that sizes took, which began at `start` and ends now.
@@ -105,14 +134,22 @@ impl Profile {
         let mut out = format!(
             "[\n{{\"name\":\"bind sizes\",\"ph\":\"X\",\"pid\":1,\"tid\":1,\"ts\":{start},\"dur\":{duration}}}"
         );
+        let on_device = self.events.iter().any(|e| e.on_device);
+        for (row, name) in [(1, "host"), (2, "device")].iter().filter(|_| on_device) {
+            // Writing to a string cannot fail.
+            let _ = write!(
+                out,
+                ",\n{{\"name\":\"thread_name\",\"ph\":\"M\",\"pid\":1,\"tid\":{row},\"args\":{{\"name\":\"{name}\"}}}}"
+            );
+        }
         for e in &self.events {
-            let name = quoted(&e.kernel);
+            let (name, row) = (quoted(&e.kernel), if e.on_device { 2 } else { 1 });
             let (start, duration) = (micros(e.start_ns), micros(e.duration_ns));
             let args = format!("{{\"node\":{},\"step\":{},\"bytes\":{}}}", quoted(&e.node), e.step, e.bytes);
             // Writing to a string cannot fail.
             let _ = write!(
                 out,
-                ",\n{{\"name\":{name},\"ph\":\"X\",\"pid\":1,\"tid\":1,\"ts\":{start},\"dur\":{duration},\"args\":{args}}}"
+                ",\n{{\"name\":{name},\"ph\":\"X\",\"pid\":1,\"tid\":{row},\"ts\":{start},\"dur\":{duration},\"args\":{args}}}"
             );
         }
         out.push_str("\n]\n");
@@ -156,14 +193,43 @@ mod tests {
         let mut p = Profile::default();
         for (node, ns) in [("a", 1500), ("b\"\n", 5000), ("a", 2500)] {
             let kernel = "k".to_owned();
-            let (node, bytes) = (node.to_owned(), 8);
-            p.events.push(ProfileEvent { step: 0, node, kernel, start_ns: 0, duration_ns: ns, bytes });
+            let (node, bytes, on_device) = (node.to_owned(), 8, false);
+            p.events.push(ProfileEvent {
+                step: 0,
+                node,
+                kernel,
+                start_ns: 0,
+                duration_ns: ns,
+                bytes,
+                on_device,
+            });
         }
         let table = p.table();
         assert_eq!(table[0].node, "b\"\n");
         assert_eq!((table[1].calls, table[1].total_ns, table[1].bytes), (2, 4000, 16));
         let trace = p.chrome_trace();
         assert!(trace.starts_with("[\n{\"name\":\"bind sizes\""), "{trace}");
+        assert!(!trace.contains("\"tid\":2"), "{trace}");
         assert!(trace.contains("\"node\":\"b\\\"\\u000a\"") && trace.contains("\"dur\":1.500"), "{trace}");
+    }
+    #[test]
+    fn launches_on_a_device_have_its_times_and_a_row_of_their_own() {
+        let mut p = Profile::default();
+        let start = p.epoch;
+        p.record_on_device(0, "before", "k", start, 8);
+        p.record_on_device(1, "a", "k", start, 8);
+        p.record(2, "b", "sort", start, 8);
+        p.record_on_device(3, "c", "k", start, 8);
+        p.place_on_device(1, p.epoch + Duration::from_nanos(1000), &[10, 30, 40, 90]);
+        let times = |node: &str| {
+            let e = p.events.iter().find(|e| e.node == node).unwrap();
+            (e.start_ns, e.duration_ns, e.on_device)
+        };
+        assert_eq!((times("a"), times("c")), ((1010, 20, true), (1040, 50, true)));
+        assert!(!times("b").2);
+        let trace = p.chrome_trace();
+        assert!(trace.contains("\"tid\":2,\"args\":{\"name\":\"device\"}"), "{trace}");
+        assert!(trace.contains("\"tid\":2,\"ts\":1.010,\"dur\":0.020"), "{trace}");
+        assert!(trace.contains("\"name\":\"sort\",\"ph\":\"X\",\"pid\":1,\"tid\":1"), "{trace}");
     }
 }

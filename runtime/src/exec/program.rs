@@ -2,6 +2,7 @@
 //!
 //! What runs is this, never the stored plan, so that nothing has to be checked again but sizes.
 
+use super::device::Group;
 use super::expr::{Exprs, Symbols};
 use super::routine::Routine;
 use nnc_tensor::plan::{Attr, BufferId, DimId};
@@ -124,12 +125,36 @@ impl Program {
 /// One checked step.
 pub(crate) enum Action {
     Launch(LaunchInfo),
+    /// Launches on a device.
+    Group(Group),
     Routine(RoutineInfo),
-    Copy { from: BufferId, to: BufferId },
-    BindElement { from: BufferId, element: usize, symbol: u32 },
-    BindSize { from: BufferId, axis: usize, symbol: u32 },
-    If { cond: BufferId, then: Vec<Action>, otherwise: Vec<Action> },
+    Copy {
+        from: BufferId,
+        to: BufferId,
+    },
+    BindElement {
+        from: BufferId,
+        element: usize,
+        symbol: u32,
+    },
+    BindSize {
+        from: BufferId,
+        axis: usize,
+        symbol: u32,
+    },
+    If {
+        cond: BufferId,
+        then: Vec<Action>,
+        otherwise: Vec<Action>,
+    },
     Loop(Box<LoopInfo>),
+}
+
+impl Action {
+    /// Steps of the plan that it stands for.
+    pub(crate) fn n_steps(&self) -> usize {
+        if let Action::Group(g) = self { g.n_steps() } else { 1 }
+    }
 }
 
 pub(crate) struct LaunchInfo {

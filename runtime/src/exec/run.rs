@@ -4,6 +4,7 @@
 //! through pointers; only launches hand out addresses.
 
 use super::bind::{Binding, Span, byte_len, bytes_for, check_sizes, known, place, size};
+use super::device::Resident;
 use super::expr::UNKNOWN;
 use super::limits::Limits;
 use super::memory::Memory;
@@ -22,6 +23,8 @@ pub(crate) struct Run<'a> {
     pub(crate) binding: &'a Binding,
     pub(crate) memory: &'a mut Memory,
     pub(crate) inputs: &'a [TensorView<'a>],
+    /// Inputs and outputs on the device, whose views are empty.
+    pub(crate) resident: Resident<'a>,
     pub(crate) limits: Limits,
     pub(crate) executor: &'a dyn Executor,
     pub(crate) profile: Option<&'a mut Profile>,
@@ -33,12 +36,17 @@ impl Run<'_> {
     /// Executes all steps.
     pub(crate) fn run(&mut self) -> Result<(), RunError> {
         let program = self.program;
-        self.address_all();
-        for (at, action) in program.steps.iter().enumerate() {
+        match self.artifact.device() {
+            Some(on) => self.begin_on(on)?,
+            None => self.address_all(),
+        }
+        let mut at = 0;
+        for action in &program.steps {
             self.step = at;
             self.action(action)?;
+            at += action.n_steps();
         }
-        Ok(())
+        self.artifact.device().map_or(Ok(()), |on| self.settle(on))
     }
 
     /// Executes a body of a branch or loop.
@@ -52,6 +60,9 @@ impl Run<'_> {
         let program = self.program;
         let (result, node) = match action {
             Action::Launch(l) => (self.launch(l), program.node(l.node)),
+            Action::Group(g) => {
+                (self.artifact.device().map_or(Ok(()), |on| self.group(on, g)), program.node(g.node()))
+            }
             Action::Routine(r) => (self.routine(r), program.node(r.node)),
             Action::Copy { from, to } => (self.copy(*from, *to), ""),
             Action::BindElement { from, element, symbol } => {
@@ -76,6 +87,8 @@ impl Run<'_> {
 
     fn record(&mut self, action: &Action, node: &str, start: Instant) {
         let (name, buffers): (&str, Vec<BufferId>) = match action {
+            // Recorded with the device's times.
+            Action::Launch(_) if self.artifact.device().is_some() => return,
             Action::Launch(l) => (&self.program.kernels[l.kernel].name, l.buffers.to_vec()),
             Action::Routine(r) => (&r.name, [&r.inputs[..], &r.outputs].concat()),
             Action::Copy { from, to } => ("copy", vec![*from, *to]),
@@ -101,7 +114,7 @@ impl Run<'_> {
     /// The range that a buffer's home has in its memory.
     pub(super) fn base(&self, home: Home) -> Result<Span, RunError> {
         Ok(match home {
-            Home::Input(i) => Span { offset: 0, len: self.inputs[i].data.len() },
+            Home::Input(i) => self.binding.spans[self.program.inputs[i].buffer.index()],
             Home::Constant(offset) => Span { offset, len: self.artifact.weights().len() - offset },
             Home::Arena(i) => self.binding.arena[i],
             Home::Late(i) if self.memory.late[i].known => Span { offset: 0, len: self.memory.late[i].len },
@@ -128,7 +141,7 @@ impl Run<'_> {
     pub(crate) fn bytes(&self, id: BufferId) -> Result<&[u8], RunError> {
         let span = self.span(id)?;
         let memory = match self.program.buffer(id).home {
-            Home::Input(i) => self.memory.input(i, self.inputs),
+            Home::Input(i) => self.memory.staged[i].of(self.inputs[i].data),
             Home::Constant(_) => self.artifact.weights(),
             Home::Arena(_) => &self.memory.arena,
             Home::Late(i) => &self.memory.late[i].block,
@@ -235,6 +248,9 @@ impl Run<'_> {
         if a.len != b.len {
             return Err(RunError::Result { expected: format!("{} bytes", b.len), found: a.len.to_string() });
         }
+        if self.copy_there(from, to)? {
+            return Ok(());
+        }
         self.fetch(from)?;
         self.fetch(to)?;
         self.copy_bytes((source.home, a), (target.home, b))?;
@@ -254,7 +270,7 @@ impl Run<'_> {
         result
     }
 
-    fn rank(&self, id: BufferId) -> usize {
+    pub(super) fn rank(&self, id: BufferId) -> usize {
         let b = self.program.buffer(id);
         match b.home {
             Home::Late(i) if !b.is_view() && self.memory.late[i].known => self.memory.late[i].shape.len(),
@@ -281,14 +297,14 @@ impl Run<'_> {
             (home, Home::Arena(_)) => {
                 let bytes = match home {
                     Home::Late(i) => &memory.late[i].block[source],
-                    Home::Input(i) => &inputs[i].data[source],
+                    Home::Input(i) => &memory.staged[i].of(inputs[i].data)[source],
                     _ => &artifact.weights()[source],
                 };
                 memory.arena[target].copy_from_slice(bytes);
             }
             (home, Home::Late(j)) => {
                 let bytes = match home {
-                    Home::Input(i) => &inputs[i].data[source],
+                    Home::Input(i) => &memory.staged[i].of(inputs[i].data)[source],
                     _ => &artifact.weights()[source],
                 };
                 memory.late[j].block[target].copy_from_slice(bytes);

@@ -2,13 +2,16 @@
 
 use super::RunError;
 use super::bind::{Binding, bind};
+use super::device::Resident;
 use super::limits::{Limits, RunOptions};
 use super::memory::Memory;
 use super::program::{Home, PortInfo};
 use super::run::Run;
 use super::view::{OutputMem, TensorView};
 use crate::artifact::Artifact;
+use crate::device::{DeviceTensor, Located};
 use crate::pool::{Executor, Pool, shared_pool};
+use nnc_tensor::plan::BufferId;
 use nnc_tensor::{DType, Dim, Recycled, Value};
 use std::sync::Arc;
 use std::time::Instant;
@@ -121,31 +124,88 @@ impl Session {
         options: RunOptions<'_>,
     ) -> Result<Vec<Value>, RunError> {
         let artifact = Arc::clone(&self.artifact);
-        let program = artifact.program();
-        let values = by_order(&program.inputs, inputs)?;
+        let values = by_order(&artifact.program().inputs, inputs)?;
         let views: Vec<TensorView<'_>> = values.iter().map(|v| view_of(v)).collect();
-        for (port, value) in program.inputs.iter().zip(&values) {
-            if port.container.is_none() && value.tensor().is_none() {
-                let expected = program.buffer(port.buffer).dtype.to_string();
-                return Err(kind_error("input", &port.name, expected, "no tensor".to_owned()));
-            }
-            if let Some(container) = &port.container
-                && value.tensor().is_some()
-            {
-                return Err(kind_error("input", &port.name, container.clone(), "a tensor".to_owned()));
+        self.run_values(&values, &views, Resident::default(), options, |run, _, id, memory| {
+            run.value_in(id, memory)
+        })
+    }
+
+    /// [`Session::run_options`] with inputs that may lie on the artifact's device, and outputs by name that
+    /// are to stay there: what goes from run to run, as a cache of keys and values does, then never
+    /// comes to the host. Without a device, or where a value is no tensor of numbers, all is on the host.
+    pub fn run_located(
+        &mut self,
+        inputs: &[(&str, Located)],
+        keep: &[&str],
+        options: RunOptions<'_>,
+    ) -> Result<Vec<Located>, RunError> {
+        let artifact = Arc::clone(&self.artifact);
+        let program = artifact.program();
+        if let Some(name) = keep.iter().find(|n| program.outputs.iter().all(|p| p.name != **n)) {
+            return Err(RunError::UnknownOutput {
+                name: (**name).to_owned(),
+                known: names(&program.outputs),
+            });
+        }
+        let given = by_order(&program.inputs, inputs)?;
+        let resident: Vec<Option<DeviceTensor>> = given.iter().map(|v| artifact.resident(v)).collect();
+        // What lies on another device comes to the host.
+        let hosted = given.iter().zip(&resident).map(|(v, on_device)| match on_device {
+            Some(_) => Ok(Value::Optional(None)),
+            None => v.to_host(),
+        });
+        let hosted: Vec<Value> = hosted.collect::<Result<_, _>>()?;
+        let values: Vec<&Value> = hosted.iter().collect();
+        let view = |(value, on_device)| match on_device {
+            Some(tensor) => DeviceTensor::view(tensor),
+            None => view_of(value),
+        };
+        let views: Vec<TensorView<'_>> =
+            values.iter().copied().zip(resident.iter().map(Option::as_ref)).map(view).collect();
+        let keep: Vec<bool> = program.outputs.iter().map(|p| keep.contains(&p.name.as_str())).collect();
+        let resident = Resident::new(&resident, &keep);
+        self.run_values(&values, &views, resident, options, |run, at, id, memory| match run.take_kept(at) {
+            Some(kept) => Ok(kept),
+            None => Ok(run.value_in(id, memory)?.into()),
+        })
+    }
+
+    /// Runs the model and takes its outputs.
+    fn run_values<T>(
+        &mut self,
+        values: &[&Value],
+        views: &[TensorView<'_>],
+        resident: Resident<'_>,
+        options: RunOptions<'_>,
+        take: impl Fn(&mut Run<'_>, usize, BufferId, &mut Recycled) -> Result<T, RunError>,
+    ) -> Result<Vec<T>, RunError> {
+        let artifact = Arc::clone(&self.artifact);
+        let program = artifact.program();
+        for (at, (port, value)) in program.inputs.iter().zip(values).enumerate() {
+            let is_tensor = value.tensor().is_some() || resident.input(at).is_some();
+            match &port.container {
+                None if !is_tensor => {
+                    let expected = program.buffer(port.buffer).dtype.to_string();
+                    return Err(kind_error("input", &port.name, expected, "no tensor".to_owned()));
+                }
+                Some(container) if is_tensor => {
+                    return Err(kind_error("input", &port.name, container.clone(), "a tensor".to_owned()));
+                }
+                _ => {}
             }
         }
         let mut recycled = std::mem::take(&mut self.outputs);
         recycled.resize_with(program.outputs.len(), Recycled::default);
-        let mut run = self.execute(&views, options, |memory| {
-            for (port, value) in program.inputs.iter().zip(&values) {
+        let mut run = self.execute(views, resident, options, |memory| {
+            for (port, value) in program.inputs.iter().zip(values) {
                 if let Home::Slot(i) = program.buffer(port.buffer).home {
                     memory.slots[i] = Some((*value).clone());
                 }
             }
         })?;
-        let ports = program.outputs.iter().zip(&mut recycled);
-        let outputs = ports.map(|(p, memory)| run.value_in(p.buffer, memory)).collect();
+        let ports = program.outputs.iter().zip(&mut recycled).enumerate();
+        let outputs = ports.map(|(at, (p, memory))| take(&mut run, at, p.buffer, memory)).collect();
         self.outputs = recycled;
         outputs
     }
@@ -169,7 +229,7 @@ impl Session {
             }
         }
         count("outputs", program.outputs.len(), outputs.len())?;
-        let mut run = self.execute(inputs, options, |_| {})?;
+        let mut run = self.execute(inputs, Resident::default(), options, |_| {})?;
         for (port, output) in program.outputs.iter().zip(outputs) {
             run.fetch(port.buffer)?;
             let bytes = run.bytes(port.buffer)?;
@@ -191,11 +251,12 @@ impl Session {
     fn execute<'a>(
         &'a mut self,
         inputs: &'a [TensorView<'a>],
+        resident: Resident<'a>,
         mut options: RunOptions<'a>,
         fill: impl FnOnce(&mut Memory),
     ) -> Result<Run<'a>, RunError> {
         let program = self.artifact.program();
-        check_inputs(&self.artifact, inputs)?;
+        check_inputs(&self.artifact, inputs, &resident)?;
         let limits = Limits {
             deadline: options.deadline,
             cancel: options.cancel,
@@ -203,7 +264,7 @@ impl Session {
         };
         limits.poll()?;
         let begin = options.profile.is_some().then(Instant::now);
-        find_binding(&self.artifact, &mut self.bindings, inputs, self.memory.arena.len())?;
+        find_binding(&self.artifact, &mut self.bindings, inputs, self.memory.arena_len(&self.artifact))?;
         if let (Some(profile), Some(begin)) = (&mut options.profile, begin) {
             profile.record_binding(begin);
         }
@@ -217,6 +278,7 @@ impl Session {
             binding,
             memory: &mut self.memory,
             inputs,
+            resident,
             limits,
             executor: &*self.executor,
             profile: options.profile,
@@ -267,10 +329,14 @@ fn find_binding(
     Ok(())
 }
 
-fn check_inputs(artifact: &Artifact, inputs: &[TensorView<'_>]) -> Result<(), RunError> {
+fn check_inputs(
+    artifact: &Artifact,
+    inputs: &[TensorView<'_>],
+    resident: &Resident<'_>,
+) -> Result<(), RunError> {
     let program = artifact.program();
     count("inputs", program.inputs.len(), inputs.len())?;
-    for (port, view) in program.inputs.iter().zip(inputs) {
+    for (at, (port, view)) in program.inputs.iter().zip(inputs).enumerate() {
         let (name, b) = (&port.name, program.buffer(port.buffer));
         if port.container.is_some() {
             continue;
@@ -284,7 +350,7 @@ fn check_inputs(artifact: &Artifact, inputs: &[TensorView<'_>]) -> Result<(), Ru
             dtype => elems.and_then(|n| dtype.bytes_for(n)),
         };
         let expected = expected.ok_or(RunError::TooLarge { dtype: b.dtype })?;
-        if expected != view.data.len() {
+        if expected != view.data.len() && resident.input(at).is_none() {
             let found = view.data.len();
             return Err(RunError::Length { what: "input", name: name.clone(), expected, found });
         }
@@ -293,13 +359,18 @@ fn check_inputs(artifact: &Artifact, inputs: &[TensorView<'_>]) -> Result<(), Ru
 }
 
 /// The values in the order of the ports.
-fn by_order<'a>(ports: &[PortInfo], given: &'a [(&str, Value)]) -> Result<Vec<&'a Value>, RunError> {
+fn by_order<'a, T>(ports: &[PortInfo], given: &'a [(&str, T)]) -> Result<Vec<&'a T>, RunError> {
     if let Some((name, _)) = given.iter().find(|(n, _)| ports.iter().all(|p| p.name != *n)) {
-        let known: Vec<String> = ports.iter().map(|p| format!("\"{}\"", p.name)).collect();
-        return Err(RunError::UnknownInput { name: (*name).to_owned(), known: known.join(", ") });
+        return Err(RunError::UnknownInput { name: (*name).to_owned(), known: names(ports) });
     }
     let value = |p: &PortInfo| given.iter().find(|(n, _)| *n == p.name).map(|(_, v)| v);
     ports.iter().map(|p| value(p).ok_or_else(|| RunError::MissingInput(p.name.clone()))).collect()
+}
+
+/// `"x", "y"`.
+fn names(ports: &[PortInfo]) -> String {
+    let names: Vec<String> = ports.iter().map(|p| format!("\"{}\"", p.name)).collect();
+    names.join(", ")
 }
 
 fn view_of(value: &Value) -> TensorView<'_> {

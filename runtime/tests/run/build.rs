@@ -3,7 +3,8 @@
 use nnc_runtime::tensor::plan::*;
 use nnc_runtime::tensor::{Dim, Sym};
 use nnc_runtime::{
-    Artifact, ArtifactInfo, ArtifactWriter, DType, LoadOptions, Session, TargetCode, Tensor, Value,
+    Artifact, ArtifactInfo, ArtifactWriter, DType, DeviceCode, LoadOptions, Session, TargetCode, Tensor,
+    Value,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ pub(crate) struct Build {
     pub(crate) plan: Plan,
     pub(crate) code: Vec<u8>,
     pub(crate) constants: Vec<Vec<u8>>,
+    pub(crate) device: Option<DeviceCode>,
 }
 
 impl Build {
@@ -108,7 +110,9 @@ impl Build {
             writer: "1.2.3".into(),
             ..ArtifactInfo::default()
         };
-        writer.finish(&[TargetCode { code: &self.code, plan: &self.plan, device: None }], &info).unwrap();
+        writer
+            .finish(&[TargetCode { code: &self.code, plan: &self.plan, device: self.device.as_ref() }], &info)
+            .unwrap();
         path
     }
 

@@ -4,5 +4,7 @@ mod allocations;
 mod binding;
 mod build;
 mod control;
+#[cfg(feature = "device")]
+mod device;
 mod files;
 mod launch;

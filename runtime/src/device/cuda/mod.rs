@@ -1,27 +1,42 @@
 //! CUDA devices through the driver, which is looked for when a device is opened: nothing of CUDA is
 //! needed to build.
 //!
-//! All work goes to the default stream of the device's primary context, so that it happens in the order
-//! of the calls.
+//! Modules and memory belong to the device's primary context, which all sessions share; each has a
+//! stream of its own ([`queue`]).
 #![allow(unsafe_code)]
 
-use super::{Device, DeviceError, DeviceLaunch};
+mod cache;
+mod module;
+mod queue;
+mod staging;
+
+use super::{Device, DeviceError, Queue};
+use cache::Cache;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
+use module::Build;
 use std::collections::HashMap;
-use std::ffi::{CString, c_void};
-use std::sync::Mutex;
+use std::ffi::CString;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Blocks of 256 threads that fit a multiprocessor.
 const BLOCKS_PER_MULTIPROCESSOR: u32 = 8;
+/// The oldest driver that has all functions that are called, by the CUDA version that it came with.
+const OLDEST_DRIVER: i32 = 11040;
 
 /// A CUDA device.
-pub struct CudaDevice {
+pub struct CudaDevice(Arc<Opened>);
+
+/// A device's context and what is loaded into it.
+struct Opened {
     device: sys::CUdevice,
     context: sys::CUcontext,
     name: String,
     capability: (u32, u32),
     multiprocessors: u32,
+    /// The driver's version.
+    driver: i32,
+    cache: Cache,
     modules: Mutex<Modules>,
 }
 
@@ -38,27 +53,46 @@ struct Loaded {
 
 // SAFETY: contexts, modules and functions of the driver may be used from any thread once the thread has
 // made the context current, which every operation here does; the list of modules is behind a lock.
-unsafe impl Send for CudaDevice {}
+unsafe impl Send for Opened {}
 // SAFETY: as above.
-unsafe impl Sync for CudaDevice {}
+unsafe impl Sync for Opened {}
 
 fn failed(action: &'static str) -> impl Fn(DriverError) -> DeviceError {
-    move |e| {
-        let words = e.error_string().ok().map(|s| s.to_string_lossy().into_owned());
-        DeviceError::Failed { action, why: words.unwrap_or_else(|| format!("{e:?}")) }
-    }
+    move |e| DeviceError::Failed { action, why: words(e) }
+}
+
+/// What the driver says of an error.
+fn words(e: DriverError) -> String {
+    let words = e.error_string().ok().map(|s| s.to_string_lossy().into_owned());
+    words.unwrap_or_else(|| format!("{e:?}"))
 }
 
 impl CudaDevice {
     /// Opens a device by its number.
     pub(super) fn open(name: &str, number: u16) -> Result<CudaDevice, DeviceError> {
         let missing = |why: String| DeviceError::Missing { name: name.to_owned(), why };
+        let in_words = |e: DriverError| missing(words(e));
         // SAFETY: only looks for the driver's library and loads it.
         if !unsafe { sys::is_culib_present() } {
             return Err(missing("there is no CUDA driver on this machine".to_owned()));
         }
-        let in_words = |e: DriverError| missing(failed("open")(e).to_string());
+        let mut driver = 0;
+        // SAFETY: writes one number; may be called before all else.
+        unsafe { sys::cuDriverGetVersion(&raw mut driver) }.result().map_err(in_words)?;
+        if driver < OLDEST_DRIVER {
+            let version = |v: i32| format!("{}.{}", v / 1000, v % 1000 / 10);
+            let (found, expected) = (version(driver), version(OLDEST_DRIVER));
+            return Err(missing(format!("its driver is for CUDA {found}, {expected} is needed")));
+        }
         result::init().map_err(in_words)?;
+        let count = result::device::get_count().map_err(in_words)?;
+        if i32::from(number) >= count {
+            return Err(missing(match count {
+                0 => "the driver knows no device".to_owned(),
+                1 => "there is one device, cuda:0".to_owned(),
+                n => format!("there are {n} devices, cuda:0 to cuda:{}", n - 1),
+            }));
+        }
         let device = result::device::get(i32::from(number)).map_err(in_words)?;
         let attribute = |which| {
             // SAFETY: the device is one that the driver gave.
@@ -72,23 +106,36 @@ impl CudaDevice {
         let full_name = result::device::get_name(device).map_err(in_words)?;
         // SAFETY: as above; released when dropped.
         let context = unsafe { result::primary_ctx::retain(device) }.map_err(in_words)?;
-        Ok(CudaDevice {
+        Ok(CudaDevice(Arc::new(Opened {
             device,
             context,
             name: full_name,
             capability: (major, minor),
             multiprocessors,
+            driver,
+            cache: Cache::of_the_user(),
             modules: Mutex::default(),
-        })
+        })))
     }
+}
 
+impl Opened {
     fn enter(&self, action: &'static str) -> Result<(), DeviceError> {
         // SAFETY: the context is retained as long as the device lives.
         unsafe { result::ctx::set_current(self.context) }.map_err(failed(action))
     }
+
+    fn modules(&self) -> MutexGuard<'_, Modules> {
+        self.modules.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// An entry of a module; good as long as the module is loaded.
+    fn function(&self, module: u64, entry: usize) -> Option<sys::CUfunction> {
+        self.modules().loaded.get(&module)?.functions.get(entry).copied()
+    }
 }
 
-impl Drop for CudaDevice {
+impl Drop for Opened {
     fn drop(&mut self) {
         // SAFETY: the context was retained once; nothing of it is used afterwards. A failure leaves it
         // to the end of the process.
@@ -98,32 +145,31 @@ impl Drop for CudaDevice {
 
 impl Device for CudaDevice {
     fn name(&self) -> String {
-        self.name.clone()
+        self.0.name.clone()
     }
 
     fn capability(&self) -> (u32, u32) {
-        self.capability
+        self.0.capability
     }
 
     fn parallel_blocks(&self) -> u32 {
-        self.multiprocessors.max(1) * BLOCKS_PER_MULTIPROCESSOR
+        self.0.multiprocessors.max(1) * BLOCKS_PER_MULTIPROCESSOR
     }
 
     fn load(&self, text: &str, entries: &[&str]) -> Result<u64, DeviceError> {
         let action = "load the code";
-        self.enter(action)?;
-        let no_zero = |_| DeviceError::Failed { action, why: "its text holds a zero".to_owned() };
-        let image = CString::new(text).map_err(no_zero)?;
-        // SAFETY: the image is text that ends in a zero, as the driver expects.
-        let module =
-            unsafe { result::module::load_data(image.as_ptr().cast::<c_void>()) }.map_err(failed(action))?;
+        self.0.enter(action)?;
+        let opened = &*self.0;
+        let build = Build { text, name: &opened.name, capability: opened.capability, driver: opened.driver };
+        let module = build.load(&opened.cache)?;
         let mut functions = Vec::with_capacity(entries.len());
         for name in entries {
-            let name = CString::new(*name).map_err(no_zero)?;
+            let name = CString::new(*name)
+                .map_err(|_| DeviceError::Failed { action, why: "a name holds a zero".to_owned() })?;
             // SAFETY: the module has just been loaded.
             functions.push(unsafe { result::module::get_function(module, name) }.map_err(failed(action))?);
         }
-        let mut modules = self.modules.lock().unwrap_or_else(|e| e.into_inner());
+        let mut modules = self.0.modules();
         modules.next += 1;
         let number = modules.next;
         modules.loaded.insert(number, Loaded { module, functions });
@@ -131,19 +177,21 @@ impl Device for CudaDevice {
     }
 
     fn unload(&self, module: u64) {
-        let loaded = self.modules.lock().unwrap_or_else(|e| e.into_inner()).loaded.remove(&module);
+        let loaded = self.0.modules().loaded.remove(&module);
         if let Some(loaded) = loaded
-            && self.enter("unload the code").is_ok()
+            && self.0.enter("unload the code").is_ok()
+            // A run that failed may have left launches behind.
+            && result::ctx::synchronize().is_ok()
         {
-            // SAFETY: the module was loaded here and is in no list any more. A failure leaves it to the
-            // end of the process.
+            // SAFETY: the module was loaded here, is in no list any more, and no launch uses it. A failure
+            // leaves it to the end of the process.
             let _ = unsafe { result::module::unload(loaded.module) };
         }
     }
 
     fn alloc(&self, bytes: usize) -> Result<u64, DeviceError> {
         let action = "allocate memory";
-        self.enter(action)?;
+        self.0.enter(action)?;
         // SAFETY: asks for memory; nothing is done with it here.
         unsafe { result::malloc_sync(bytes) }.map_err(|e| match e.0 {
             sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
@@ -155,54 +203,14 @@ impl Device for CudaDevice {
     }
 
     fn free(&self, address: u64) {
-        if self.enter("free memory").is_ok() {
-            // SAFETY: the address came from `alloc`; its owner is gone.
+        if self.0.enter("free memory").is_ok() {
+            // SAFETY: the address came from `alloc`; its owner is gone. The driver waits for launches that
+            // may use it.
             let _ = unsafe { result::free_sync(address) };
         }
     }
 
-    fn upload(&self, to: u64, from: &[u8]) -> Result<(), DeviceError> {
-        let action = "copy to its memory";
-        self.enter(action)?;
-        // SAFETY: the bytes are there to be read; the driver checks the range of its own memory.
-        unsafe { result::memcpy_htod_sync(to, from) }.map_err(failed(action))
-    }
-
-    fn download(&self, from: u64, to: &mut [u8]) -> Result<(), DeviceError> {
-        let action = "copy from its memory";
-        self.enter(action)?;
-        // SAFETY: the bytes are there to be written; the driver checks the range of its own memory.
-        unsafe { result::memcpy_dtoh_sync(to, from) }.map_err(failed(action))
-    }
-
-    fn launch(&self, launch: &DeviceLaunch<'_>) -> Result<(), DeviceError> {
-        let action = "launch a kernel";
-        self.enter(action)?;
-        let function = {
-            let modules = self.modules.lock().unwrap_or_else(|e| e.into_inner());
-            let found = modules.loaded.get(&launch.module).and_then(|m| m.functions.get(launch.entry));
-            *found.ok_or_else(|| DeviceError::Failed { action, why: "it is not loaded".to_owned() })?
-        };
-        let mut params: Vec<*mut c_void> =
-            launch.params.iter().map(|p| std::ptr::from_ref(p).cast_mut().cast::<c_void>()).collect();
-        let stream = std::ptr::null_mut();
-        // SAFETY: the function is loaded, the parameters are words in the order of the entry, which the
-        // driver copies before it returns.
-        unsafe {
-            result::launch_kernel(
-                function,
-                (launch.blocks, 1, 1),
-                (launch.threads, 1, 1),
-                0,
-                stream,
-                &mut params,
-            )
-        }
-        .map_err(failed(action))
-    }
-
-    fn finish(&self) -> Result<(), DeviceError> {
-        self.enter("wait")?;
-        result::ctx::synchronize().map_err(failed("finish a kernel"))
+    fn queue(&self) -> Result<Box<dyn Queue>, DeviceError> {
+        Ok(Box::new(queue::CudaQueue::new(&self.0)?))
     }
 }
