@@ -9,12 +9,13 @@ use super::kernels;
 use super::memory::arena;
 use super::options::CompileOptions;
 use super::out::{bytes, say, seconds, spinner};
-use super::peers::{ENGINES, Peer};
+use super::peers::{ENGINES, Peer, Setting};
 use super::picture::PictureOptions;
 use super::source::read_all;
 use super::units;
 use clap::Args;
-use nnc_runtime::{Artifact, Executor, Pool, Session, Value};
+use nnc_runtime::device::{DeviceError, DeviceTensor, Located};
+use nnc_runtime::{Artifact, DType, Executor, Pool, RunError, RunOptions, Session, Value};
 use nnc_tensor::compare::{Difference, Tolerance, compare};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -42,13 +43,16 @@ pub(crate) struct BenchArgs {
     /// How long to measure each model; each kernel of --kernels takes a tenth of it.
     #[arg(long, default_value = "1s", value_parser = units::time)]
     time: Duration,
-    /// Other engines on the same inputs: onnxruntime, openvino and torch (with onnx2torch) of the user's
-    /// python3; tract and rten by nnc-peers (of benches/peers) in PATH or the environment's NNC_PEERS.
+    /// Other engines on the same inputs: onnxruntime, openvino, torch and torch-compiled (with onnx2torch) of
+    /// the user's python3, torch on the device if there is one; tract and rten by nnc-peers (of benches/peers) in PATH or the environment's NNC_PEERS.
     #[arg(long, value_name = "ENGINE,…", value_delimiter = ',', value_parser = ENGINES)]
     against: Vec<String>,
     /// An input, as for `nnc run`; random where it is not given.
     #[arg(long = "input", short, value_name = "NAME=SOURCE")]
     inputs: Vec<String>,
+    /// Leave inputs and outputs on the device: what it takes without copies to and from the host.
+    #[arg(long, requires = "device")]
+    resident: bool,
     /// Measure the microkernels instead of models: their rates, and which of them artifacts get.
     #[arg(long, conflicts_with = "models")]
     kernels: bool,
@@ -211,10 +215,15 @@ fn measure(
 ) -> Result<Vec<Measured>, Failure> {
     let total = args.time.as_secs_f64();
     let outputs = session.run(named)?;
-    sample(session, named, total * WARM_UP)?;
+    let feed = Feed::new(session, named, args.resident)?;
+    sample(session, &feed, total * WARM_UP)?;
+    let artifact = Arc::clone(session.artifact());
+    let device = artifact.on_device().map(|_| args.compile.device.as_deref().unwrap_or("cuda:0"));
+    let precision = &artifact.info().precision;
+    let setting = Setting { threads, device, precision, is_resident: args.resident };
     let mut peers = Vec::new();
     for name in &args.against {
-        peers.push(Peer::start(name, &model_of(path), named, threads)?);
+        peers.push(Peer::start(name, &model_of(path), named, &setting)?);
     }
     for peer in &mut peers {
         peer.sample(total * WARM_UP)?;
@@ -227,7 +236,7 @@ fn measure(
         for k in 0..times.len() {
             let at = (k + round) % times.len();
             let sampled = match at.checked_sub(1) {
-                None => sample(session, named, slice)?,
+                None => sample(session, &feed, slice)?,
                 Some(peer) => peers[peer].sample(slice)?,
             };
             times[at].extend(sampled);
@@ -260,12 +269,48 @@ fn distance(names: &[String], outputs: &[Value], peer: &Peer) -> Difference {
     all
 }
 
+/// What runs are given.
+enum Feed<'a> {
+    /// Values on the host.
+    Host(&'a [(&'a str, Value)]),
+    /// Values on the device, where the outputs, by name, stay too.
+    Resident(Vec<(&'a str, Located)>, Vec<String>),
+}
+
+impl<'a> Feed<'a> {
+    fn new(session: &Session, host: &'a [(&'a str, Value)], is_resident: bool) -> Result<Feed<'a>, Failure> {
+        let Some(device) = session.artifact().on_device().filter(|_| is_resident) else {
+            return Ok(Feed::Host(host));
+        };
+        let place = |(name, value): &(&'a str, Value)| {
+            let located = match value.tensor().filter(|t| t.dtype() != DType::Str) {
+                Some(t) => DeviceTensor::from_host(device, t)?.into(),
+                None => value.clone().into(),
+            };
+            Ok((*name, located))
+        };
+        let inputs = host.iter().map(place).collect::<Result<Vec<_>, DeviceError>>();
+        let outputs = session.outputs().into_iter().map(|p| p.name).collect();
+        Ok(Feed::Resident(inputs.map_err(RunError::from)?, outputs))
+    }
+
+    fn run(&self, session: &mut Session) -> Result<(), RunError> {
+        match self {
+            Feed::Host(inputs) => session.run(inputs).map(drop),
+            Feed::Resident(inputs, outputs) => {
+                let keep: Vec<&str> = outputs.iter().map(String::as_str).collect();
+                session.run_located(inputs, &keep, RunOptions::default()).map(drop)
+            }
+        }
+    }
+}
+
 /// Latencies of as many runs as fill `limit` seconds, at least one.
-fn sample(session: &mut Session, named: &[(&str, Value)], limit: f64) -> Result<Vec<f64>, Failure> {
+fn sample(session: &mut Session, feed: &Feed<'_>, limit: f64) -> Result<Vec<f64>, Failure> {
     let (begin, mut times) = (Instant::now(), Vec::new());
     while times.is_empty() || begin.elapsed().as_secs_f64() < limit {
         let start = Instant::now();
-        session.run(named)?;
+        feed.run(session)?;
         times.push(start.elapsed().as_secs_f64());
     }
     Ok(times)

@@ -4,13 +4,13 @@ use super::config::Config;
 use super::failure::Failure;
 use nnc::{CompileError, Options};
 use nnc_ir::Graph;
-use nnc_runtime::device::open_device;
+use nnc_runtime::device::{Device, open_device};
 use nnc_runtime::tensor::plan::Step;
 use nnc_runtime::{Artifact, ArtifactError, Executor, Isa, LoadOptions, Pool, Session, SessionOptions};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Why a graph is not ready to run.
 pub(crate) enum EngineError {
@@ -96,8 +96,18 @@ pub(crate) fn open(
     let device = device.as_ref();
     let options = LoadOptions { isa, check_weights: true, device, ..LoadOptions::default() };
     let artifact = Arc::new(Artifact::open_with(path, &options)?);
+    artifact.on_device().into_iter().for_each(keep_open);
     let session = SessionOptions { executor: Some(Arc::clone(executor)), ..SessionOptions::default() };
     Ok(Session::with_options(artifact, &session))
+}
+
+/// Devices stay open until the program ends: opening one takes longer than many a model runs.
+fn keep_open(device: &Arc<dyn Device>) {
+    static OPEN: Mutex<Vec<Arc<dyn Device>>> = Mutex::new(Vec::new());
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if !open.iter().any(|d| Arc::ptr_eq(d, device)) {
+        open.push(Arc::clone(device));
+    }
 }
 
 fn collect_routines(steps: &[Step], names: &mut BTreeSet<String>) {

@@ -4,6 +4,7 @@
 use super::failure::Failure;
 use nnc_runtime::{Tensor, Value};
 use nnc_tensor::file::{read_npz, write_npz};
+use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -11,13 +12,31 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 /// What the process runs.
 const SCRIPT: &str = include_str!("peer.py");
 /// The engines that can be asked for.
-pub(crate) const ENGINES: [&str; 5] = ["onnxruntime", "openvino", "torch", "tract", "rten"];
+pub(crate) const ENGINES: [&str; 6] = ["onnxruntime", "openvino", "torch", "torch-compiled", "tract", "rten"];
 /// Those that the program of benches/peers runs.
 const RUST: [&str; 2] = ["tract", "rten"];
 /// That program, and the environment's name for where it is.
 const PROGRAM: (&str, &str) = ("nnc-peers", "NNC_PEERS");
 /// The most that a peer's outputs may take.
 const MAX_OUTPUT_BYTES: u64 = 16 << 30;
+
+/// What nnc runs with, and engines that can do so too.
+pub(crate) struct Setting<'a> {
+    /// Threads of the CPU.
+    pub(crate) threads: usize,
+    /// `cuda:0`; the CPU if there is none.
+    pub(crate) device: Option<&'a str>,
+    /// The precision class.
+    pub(crate) precision: &'a str,
+    /// Inputs and outputs stay on the device.
+    pub(crate) is_resident: bool,
+}
+
+impl Setting<'_> {
+    /// Single precision on one thread of the CPU.
+    pub(crate) const ONE_THREAD: Setting<'static> =
+        Setting { threads: 1, device: None, precision: "f32", is_resident: false };
+}
 
 /// An engine that waits for its turn.
 pub(crate) struct Peer {
@@ -38,7 +57,7 @@ impl Peer {
         name: &str,
         model: &Path,
         inputs: &[(&str, Value)],
-        threads: usize,
+        setting: &Setting<'_>,
     ) -> Result<Peer, Failure> {
         let fail = |what: String| Failure::user(format!("{name}: {what}"));
         let folder = tempfile::tempdir().map_err(|e| fail(e.to_string()))?;
@@ -49,11 +68,17 @@ impl Peer {
         let archive = write_npz(&tensors).map_err(|e| fail(e.to_string()))?;
         std::fs::write(&feed, archive).map_err(|e| fail(e.to_string()))?;
         let (mut command, program) = command(name);
+        let threads = setting.threads.to_string();
+        command.arg(name).args([model, &feed, &results]).arg(&threads);
+        if !RUST.contains(&name) {
+            let more = json!({
+                "device": setting.device.unwrap_or("cpu"), "precision": setting.precision,
+                "resident": setting.is_resident,
+            });
+            command.arg(more.to_string());
+        }
         let mut process = command
-            .arg(name)
-            .args([model, &feed, &results])
-            .arg(threads.to_string())
-            .env("OMP_NUM_THREADS", threads.to_string())
+            .env("OMP_NUM_THREADS", &threads)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -122,7 +147,7 @@ fn command(engine: &str) -> (Command, String) {
 fn install(engine: &str) -> String {
     match engine {
         // PyTorch itself reads no ONNX files.
-        "torch" => {
+        "torch" | "torch-compiled" => {
             "pip install numpy torch onnx2torch: PyTorch runs what onnx2torch makes of the model".to_owned()
         }
         e if RUST.contains(&e) => {

@@ -2,7 +2,7 @@
 
 use super::case::DataSet;
 use super::failure::Failure;
-use super::peers::Peer;
+use super::peers::{Peer, Setting};
 use clap::ValueEnum;
 use nnc_ir::{Graph, Interpreter, run_in_f64};
 use nnc_runtime::{Tensor, Value};
@@ -71,7 +71,7 @@ pub(crate) fn interpret(graph: &Graph, inputs: &[Value]) -> Result<Vec<Value>, F
 fn onnx_runtime(model: &Model, set: &DataSet) -> Result<Vec<Value>, Failure> {
     let inputs: Vec<(&str, Value)> =
         model.inputs.iter().map(String::as_str).zip(set.inputs.iter().cloned()).collect();
-    let peer = Peer::start("onnxruntime", model.path, &inputs, 1)?;
+    let peer = Peer::start("onnxruntime", model.path, &inputs, &Setting::ONE_THREAD)?;
     let output = |name: &String| {
         let found = peer.outputs.iter().find(|(n, _)| n == name).map(|(_, t): &(String, Tensor)| t.clone());
         found
