@@ -14,6 +14,8 @@ mod examples;
 #[cfg(test)]
 mod filetests;
 #[cfg(test)]
+mod halves;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod models;

@@ -5,6 +5,7 @@
 use super::PANEL;
 use super::epilogue::{self, Block};
 use super::gemm::{Product, Right, block_axis, blocking};
+use super::halves;
 use super::int8::{self, Factor, Operands, Weights, Zero};
 use super::requantize;
 use crate::fuse::Group;
@@ -85,6 +86,8 @@ struct Shape<'g> {
     data: ValueId,
     /// Operands of 8 bits with their zero points; without, both are f32.
     bytes: Option<(Factor, Weights)>,
+    /// Type of the panels of other weights.
+    panels: DType,
 }
 
 impl<'g> Shape<'g> {
@@ -95,6 +98,7 @@ impl<'g> Shape<'g> {
         Shape {
             x,
             out,
+            panels: if bytes.is_none() { halves::panel_type(e, node.inputs[1]) } else { DType::F32 },
             data: bytes.as_ref().map_or(node.inputs[0], |(x, _)| x.value),
             bytes,
             n: w.len() - 2,
@@ -154,7 +158,7 @@ fn multiply(
     let panel = Dim::int(size * c * PANEL);
     let per_group = panel.clone() * Dim::int(o).ceil_div(&Dim::int(PANEL));
     let at = g * per_group + n0.floor_div(&Dim::int(PANEL)) * panel.clone();
-    let packing = Packing::Panels { offset: 0, batch, k, n };
+    let packing = Packing::Panels { offset: 0, batch, k, n, dtype: s.panels };
     let b = e.constant(Constant::Packed { value: node.inputs[1], packing });
     let int = |v: i64| Arg::Int(Dim::int(v));
     let [table, stride, x, step] = rows;
@@ -171,7 +175,8 @@ fn width(s: &Shape, k: i64) -> Dim {
 fn dense(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let (c, o) = (Dim::int(s.w[1]), Dim::int(s.w[0]));
     let m = s.out[0].clone() * s.pixels();
-    let (rows, columns) = blocking(e.schedule, &m, &o, &width(s, s.w[1]), true);
+    let wanted = blocking(e.schedule, &m, &o, &width(s, s.w[1]), true);
+    let (rows, columns) = halves::blocks(s.panels, wanted, s.w[1]);
     let (m0, m_len) = block_axis(e, &m, rows);
     let (n0, n_len) = block_axis(e, &o, columns);
     let x = e.buffer(s.data, Access::Read);
@@ -204,7 +209,8 @@ fn indirect(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let image = e.grid(s.out[0].clone());
     let g = if s.groups == 1 { Dim::ZERO } else { e.grid(Dim::int(s.groups)) };
     let m = s.pixels();
-    let (rows, columns) = blocking(e.schedule, &m, &o, &width(s, k), true);
+    let wanted = blocking(e.schedule, &m, &o, &width(s, k), true);
+    let (rows, columns) = halves::blocks(s.panels, wanted, k);
     let (m0, m_len) = block_axis(e, &m, rows);
     let (n0, n_len) = block_axis(e, &o, columns);
     let block_rows = rows.bound(&m);

@@ -1,7 +1,9 @@
 //! What follows a matrix kernel while its block is hot: the kernel's own epilogue (scale, bias,
 //! residual, clamp) where the group's code has that form, tile code for the rest.
 
+use super::PANEL;
 use super::gemm::{Product, cost};
+use super::halves::Widening;
 use crate::fuse::{Dest, Group};
 use crate::lower::emit::Emitter;
 use crate::lower::index::{row_major, view};
@@ -186,26 +188,69 @@ pub(crate) fn call_and_finish(
     };
     e.cost = cost(&block.rows, &block.columns, &k);
     let fixed = peel(e.graph, group, anchor, bias, &block, true);
-    let parts = parts(&operands, &block.columns, e.schedule.runs);
-    let last = parts.len() - 1;
-    finish(e, group, fixed, block, parts.len() > 1, |e, c| {
-        for (i, operands) in parts.into_iter().enumerate() {
-            let flags = if i == last { c.flags } else { 0 } | if i > 0 { ACCUMULATE } else { 0 };
-            let mut args = vec![c.out.clone(), Arg::Int(c.row_stride.clone())];
-            args.extend([Arg::Int(c.rows.clone()), Arg::Int(c.columns.clone())]);
-            args.extend(operands);
-            args.extend([Arg::Int(Dim::int(flags)), c.bias.clone(), Arg::Null, c.residual.clone()]);
-            args.extend([Arg::Int(c.residual_stride.clone()), Arg::F32(c.clamp.0), Arg::F32(c.clamp.1)]);
-            args.push(zeros.clone());
-            e.kb.call(contract.0, contract.1, args);
+    let widening = Widening::new(e, &operands, &block.m_len, (&block.n_len, &block.columns));
+    let parts = match widening {
+        Some(_) => vec![operands],
+        None => parts(&operands, &block.columns, e.schedule.runs),
+    };
+    let accumulates = parts.len() > 1 || widening.is_some();
+    finish(e, group, fixed, block, accumulates, |e, c| match widening {
+        None => {
+            let last = parts.len() - 1;
+            for (i, part) in parts.into_iter().enumerate() {
+                let flags = if i == last { c.flags } else { 0 } | if i == 0 { 0 } else { ACCUMULATE };
+                c.write(e, contract, (part, Dim::int(flags)), &zeros);
+            }
         }
+        Some(widening) => widening.each(e, &parts[0], |e, part, words| {
+            let flags = part.is_last * Dim::int(c.flags) + part.accumulates * Dim::int(ACCUMULATE);
+            c.beginning_at(part.column, part.columns).write(e, contract, (words, flags), &zeros);
+        }),
     });
+}
+
+impl Call {
+    /// The call for at most so many columns from one of them on.
+    fn beginning_at(&self, column: Dim, most: Dim) -> Call {
+        let moved = |arg: &Arg| match arg {
+            Arg::Ptr(mem, at) => Arg::Ptr(*mem, at.clone() + column.clone()),
+            other => other.clone(),
+        };
+        Call {
+            out: moved(&self.out),
+            row_stride: self.row_stride.clone(),
+            rows: self.rows.clone(),
+            columns: most.min_with(&(self.columns.clone() - column.clone())),
+            flags: self.flags,
+            bias: moved(&self.bias),
+            residual: moved(&self.residual),
+            residual_stride: self.residual_stride.clone(),
+            clamp: self.clamp,
+        }
+    }
+
+    /// Writes the call for a product's words and flags.
+    fn write(
+        &self,
+        e: &mut Emitter,
+        contract: (&'static str, u32),
+        (words, flags): (Vec<Arg>, Dim),
+        zeros: &Arg,
+    ) {
+        let mut args = vec![self.out.clone(), Arg::Int(self.row_stride.clone())];
+        args.extend([Arg::Int(self.rows.clone()), Arg::Int(self.columns.clone())]);
+        args.extend(words);
+        args.extend([Arg::Int(flags), self.bias.clone(), Arg::Null, self.residual.clone()]);
+        args.extend([Arg::Int(self.residual_stride.clone()), Arg::F32(self.clamp.0), Arg::F32(self.clamp.1)]);
+        args.push(zeros.clone());
+        e.kb.call(contract.0, contract.1, args);
+    }
 }
 
 /// The operand words of one call for each part of the sum; `runs` are the most products of one call, for
 /// results of more than one panel of columns and for the others.
 fn parts(operands: &[Arg], columns: &Dim, runs: Option<(i64, i64)>) -> Vec<Vec<Arg>> {
-    let narrow = columns.as_const().is_some_and(|n| n <= super::PANEL);
+    let narrow = columns.as_const().is_some_and(|n| n <= PANEL);
     let whole = || vec![operands.to_vec()];
     let Some((wide_run, narrow_run)) = runs else { return whole() };
     let run = if narrow { narrow_run } else { wide_run };
@@ -228,7 +273,7 @@ fn parts(operands: &[Arg], columns: &Dim, runs: Option<(i64, i64)>) -> Vec<Vec<A
             _ => {}
         }
         words[if n_taps > 1 { 4 } else { 5 }] = Arg::Int(Dim::int(len));
-        words[6] = Arg::Ptr(*b, b_at.clone() + Dim::int(first * unit * super::PANEL));
+        words[6] = Arg::Ptr(*b, b_at.clone() + Dim::int(first * unit * PANEL));
         words
     };
     (0..total).step_by(each as usize).map(part).collect()

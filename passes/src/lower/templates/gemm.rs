@@ -7,7 +7,7 @@
 
 use super::epilogue::{self, Block};
 use super::int8::{self, Factor, Operands, Weights};
-use super::{FMA_PER_NS, PANEL, nibbles, requantize};
+use super::{FMA_PER_NS, PANEL, halves, nibbles, requantize};
 use crate::fuse::Group;
 use crate::lower::emit::Constant;
 use crate::lower::emit::Emitter;
@@ -211,6 +211,8 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
     if plan.nibbles.is_some() && e.schedule.unpacks {
         blocks.1 = BlockSize(nibbles::columns_at_once(k.as_const().unwrap_or(1)));
     }
+    let panels = if plan.bytes.is_none() { halves::panel_type(e, plan.b.base) } else { DType::F32 };
+    blocks = halves::blocks(panels, blocks, k.as_const().unwrap_or(1));
     let batch: Vec<(Letter, Dim)> =
         plan.batch.iter().map(|l| (l.clone(), e.grid(l.extent.clone()))).collect();
     let (m0, m_len) = block_axis(e, &m, blocks.0);
@@ -264,7 +266,7 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
         let (b, panel) = weights.unpack(e, &column.0, (&column.1, &column.2), &k);
         Right::Panels(b, Dim::ZERO, panel)
     } else if constant {
-        packed_constant(e, &plan, &batch, &column.0, &k)
+        packed_constant(e, &plan, &batch, &column.0, (&k, panels))
     } else if e.schedule.packs {
         pack_into_scratch(e, &plan, b_from, &column.1, &k)
     } else {
@@ -283,7 +285,7 @@ pub(crate) type Left = [Arg; 6];
 /// The right operand of a product.
 #[derive(Clone)]
 pub(crate) enum Right {
-    /// In panels: where they begin, and the distance from one to the next.
+    /// In panels, of f32 or a narrower float: where they begin, and the distance from one to the next.
     Panels(Mem, Dim, Dim),
     /// Where it lies, and its strides along k and the columns.
     Strided(Mem, Dim, Dim, Dim),
@@ -412,11 +414,17 @@ impl Panels {
     }
 }
 
-fn packed_constant(e: &mut Emitter, plan: &Plan, batch: &[(Letter, Dim)], n0: &Dim, k: &Dim) -> Right {
+fn packed_constant(
+    e: &mut Emitter,
+    plan: &Plan,
+    batch: &[(Letter, Dim)],
+    n0: &Dim,
+    (k, dtype): (&Dim, DType),
+) -> Right {
     let Panels { offset, batch, k: rows, n, which } = Panels::of(plan, batch);
     let panel = k.clone() * Dim::int(PANEL);
     let per_batch = panel.clone() * Dim::int(n.len).ceil_div(&Dim::int(PANEL));
-    let packing = Packing::Panels { offset, batch, k: vec![rows], n };
+    let packing = Packing::Panels { offset, batch, k: vec![rows], n, dtype };
     let mem = e.constant(Constant::Packed { value: plan.b.base, packing });
     Right::Panels(mem, which * per_batch + n0.floor_div(&Dim::int(PANEL)) * panel.clone(), panel)
 }

@@ -5,6 +5,7 @@ pub(crate) mod attention;
 pub(crate) mod conv;
 pub(crate) mod epilogue;
 pub(crate) mod gemm;
+pub(crate) mod halves;
 pub(crate) mod int8;
 pub(crate) mod nibbles;
 pub(crate) mod recurrent;

@@ -100,7 +100,7 @@ impl Weights {
             let n = PanelAxis { len: self.columns, stride: blocks };
             e.constant(Constant::Packed {
                 value,
-                packing: Packing::Panels { offset: 0, batch: vec![], k, n },
+                packing: Packing::Panels { offset: 0, batch: vec![], k, n, dtype: DType::F32 },
             })
         };
         let (scales, zeros) = (by_block(self.scale), self.zero.ok().map(by_block));
