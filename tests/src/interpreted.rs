@@ -22,7 +22,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { capability: (7, 5), limit: u64::MAX, blocks: u32::MAX, text: None }
+        Settings { capability: (8, 0), limit: u64::MAX, blocks: u32::MAX, text: None }
     }
 }
 
@@ -37,6 +37,7 @@ struct State {
     memory: Memory,
     modules: Vec<(Module, Vec<String>)>,
     instructions: u64,
+    conflicts: u64,
 }
 
 impl Interpreted {
@@ -48,6 +49,11 @@ impl Interpreted {
     /// Instructions of all launches, counted for each thread that ran them.
     pub fn instructions(&self) -> u64 {
         self.state().instructions
+    }
+
+    /// How often lanes waited for others at a bank of shared memory, in all launches.
+    pub fn conflicts(&self) -> u64 {
+        self.state().conflicts
     }
 
     /// The text of the first module.
@@ -132,12 +138,14 @@ impl Device for Interpreted {
     }
 
     fn launch(&self, l: &DeviceLaunch<'_>) -> Result<(), DeviceError> {
-        let State { memory, modules, instructions } = &mut *self.state();
+        let State { memory, modules, instructions, conflicts } = &mut *self.state();
         let (module, entries) = &modules[l.module as usize];
         let params = params(memory, l).map_err(|e| failed("find the buffers", e))?;
         let (grid, block) = ([l.blocks.min(self.settings.blocks), 1, 1], [l.threads, 1, 1]);
         let run = module.launch(memory, &entries[l.entry], grid, block, 0, &params);
-        *instructions += run.map_err(|e| failed("run a kernel", e))?.instructions;
+        let stats = run.map_err(|e| failed("run a kernel", e))?;
+        *instructions += stats.instructions;
+        *conflicts += stats.conflicts;
         Ok(())
     }
 

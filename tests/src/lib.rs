@@ -26,6 +26,8 @@ mod onnx;
 #[cfg(test)]
 mod operators;
 #[cfg(test)]
+mod precision;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod promises;

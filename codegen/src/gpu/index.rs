@@ -46,6 +46,18 @@ fn products(dim: &Dim) -> BTreeMap<Vec<Atom>, Dim> {
     out
 }
 
+/// True if a number divides the value of an expression, whatever its symbols are.
+pub(super) fn divides(n: i64, dim: &Dim) -> bool {
+    let factor = |a: &Atom| match a {
+        Atom::Min(a, b) | Atom::Max(a, b) => divides(n, a) && divides(n, b),
+        Atom::Sym(_) | Atom::FloorDiv(..) => false,
+    };
+    match dim.as_const() {
+        Some(v) => v % n == 0,
+        None => dim.terms().iter().all(|t| t.coeff % n == 0 || t.factors.iter().any(factor)),
+    }
+}
+
 /// A sum without its literal constant, and that constant.
 fn split_constant(dim: &Dim) -> (Dim, i64) {
     let constant: i64 = dim.summands().iter().filter_map(Dim::as_const).sum();

@@ -8,6 +8,7 @@
 use super::order::{Accesses, Pending};
 use super::ptx::{Kind, Reg, Text};
 use super::{Function, Sm};
+use crate::Precision;
 use nnc_ir::tile::{Access, Axis, Kernel, Local, Mem, Stmt, Turns};
 use nnc_ir::{DType, Dim};
 use nnc_tensor::Range;
@@ -18,12 +19,14 @@ use std::fmt::Write;
 pub(super) type Result<T> = std::result::Result<T, String>;
 
 /// Threads of a block that serves one grid point.
-const MOST_THREADS: i64 = 256;
+pub(super) const MOST_THREADS: i64 = 256;
 /// Threads of a block of which each serves a grid point.
 const POINT_THREADS: u32 = 128;
 /// Threads of a warp.
 pub(super) const WARP: u32 = 32;
-/// Shared memory that scratch objects may take, so that the rest of 48 KiB is left to microkernels.
+/// Shared memory of a block.
+const SHARED: i64 = 48 * 1024;
+/// What scratch objects may take of it, if microkernels leave so much.
 const SHARED_SCRATCH: i64 = 30 * 1024;
 
 /// A state space.
@@ -56,6 +59,8 @@ pub(super) struct Emitter<'a> {
     pub(super) kernel: &'a Kernel,
     /// The generation of devices that it is for.
     pub(super) sm: Sm,
+    /// How exact its products are.
+    pub(super) precision: Precision,
     /// Threads of a block.
     pub(super) threads: u32,
     /// The code runs in every thread for itself: inside a lanes loop, or one point a thread.
@@ -114,7 +119,11 @@ fn shape(kernel: &Kernel) -> (u32, bool) {
 
 impl<'a> Emitter<'a> {
     /// Translates a kernel under an entry's name.
-    pub(super) fn kernel(kernel: &'a Kernel, name: &str, sm: Sm) -> Result<(String, Function)> {
+    pub(super) fn kernel(
+        kernel: &'a Kernel,
+        name: &str,
+        (sm, precision): (Sm, Precision),
+    ) -> Result<(String, Function)> {
         let (threads, alone) = shape(kernel);
         let mut t = Text::default();
         let thread = t.at_start(Kind::Word, "mov.u32", &[&"%tid.x"]);
@@ -123,6 +132,7 @@ impl<'a> Emitter<'a> {
             t,
             kernel,
             sm,
+            precision,
             threads,
             alone,
             thread,
@@ -144,14 +154,16 @@ impl<'a> Emitter<'a> {
         Ok(e.finish(name))
     }
 
-    /// Small objects of fixed size go to shared memory, the others to the launch's workspace.
+    /// Small objects of fixed size go to the shared memory that microkernels leave, the others to the launch's
+    /// workspace.
     fn lay_out_scratch(&mut self) {
         let line = Dim::int(64);
+        let room = SHARED_SCRATCH.min(SHARED - self.most_tiles(&self.kernel.body));
         let mut in_workspace = Vec::new();
         for (i, object) in self.kernel.scratch.iter().enumerate() {
             let bytes = object.elems.clone() * Dim::len(object.dtype.size());
             let bytes = bytes.ceil_div(&line) * line.clone();
-            let shared = bytes.as_const().filter(|n| !self.alone && self.shared_bytes + n <= SHARED_SCRATCH);
+            let shared = bytes.as_const().filter(|n| !self.alone && self.shared_bytes + n <= room);
             if let Some(n) = shared {
                 let at = self.shared_bytes;
                 let base = self.t.at_start(Kind::Long, "mov.u64", &[&format!("shared+{at}")]);

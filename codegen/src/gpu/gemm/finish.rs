@@ -3,7 +3,7 @@
 use super::super::call::{Pointer, flags_arg};
 use super::super::kernel::{Emitter, Result};
 use super::super::ptx::{At, Kind, Reg};
-use super::{Product, SIDE, Thread, offset, sum, times};
+use super::{Product, Thread, offset, sum, times};
 use nnc_ir::tile::Arg;
 
 const ACCUMULATE: i64 = 1;
@@ -24,19 +24,24 @@ pub(super) struct Finish {
 /// The columns of a thread: the first, how far from there each is, and whether it exists.
 pub(super) struct Columns {
     first: Reg,
-    offsets: [i32; SIDE as usize],
+    offsets: Vec<i32>,
     exist: Vec<Reg>,
 }
 
 impl Columns {
     /// The thread's columns of the tile that begins at column `n0`.
     pub(super) fn new(e: &mut Emitter<'_>, p: &Product, t: &Thread, n0: Reg) -> Columns {
-        let (first, offsets) = (sum(e, n0, t.column), t.sums.columns());
-        let exist = offsets.map(|j| {
-            let at = e.t.op(Kind::Long, "add.s64", &[&first, &j]);
+        let (first, offsets) = (sum(e, n0, t.place.column), t.place.columns.clone());
+        let exist = |j: &i32| {
+            let at = e.t.op(Kind::Long, "add.s64", &[&first, j]);
             e.t.compare("lt.s64", at, &p.n)
-        });
-        Columns { first, offsets, exist: exist.to_vec() }
+        };
+        Columns { first, exist: offsets.iter().map(exist).collect(), offsets }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.offsets.len()
     }
 
     /// The elements of a vector with one for each column, 32 bits wide; zero where there is no column.
@@ -49,7 +54,7 @@ impl Columns {
             e.t.put_if(*ok, &name, &[&x, &At(at, 4 * j)]);
             x
         };
-        self.offsets.into_iter().zip(&self.exist).map(load).collect()
+        self.offsets.iter().copied().zip(&self.exist).map(load).collect()
     }
 
     /// Writes code for each row of the thread.
@@ -61,8 +66,8 @@ impl Columns {
         m0: Reg,
         each: &mut dyn FnMut(&mut Emitter<'_>, usize, &Row) -> Result<()>,
     ) -> Result<()> {
-        let first = sum(e, m0, t.row);
-        for (i, offset) in t.sums.rows().iter().enumerate() {
+        let first = sum(e, m0, t.place.row);
+        for (i, offset) in t.place.rows.iter().enumerate() {
             let row = e.t.op(Kind::Long, "add.s64", &[&first, offset]);
             let ok = e.t.compare("lt.s64", row, &p.m);
             let columns = self.offsets.iter().zip(&self.exist).map(|(j, c)| (*j, e.t.both(ok, *c)));
@@ -128,7 +133,7 @@ impl Finish {
                     e.t.put_if(*ok, &format!("ld.{}.f32", from.space.name()), &[&x, &at(base)]);
                     x
                 };
-                let mut v = t.sums.products[i * SIDE as usize + j];
+                let mut v = t.sums.products[i * row.columns.len() + j];
                 if self.flags & ACCUMULATE != 0 {
                     let before = load(e, p.c, c);
                     v = e.t.add(before, v);
