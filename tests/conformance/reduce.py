@@ -7,7 +7,7 @@
 Widths are divided by a factor: every number of at least 32 that is a size of some weight, wherever it occurs
 (sizes of weights, shapes in constants, groups, hidden sizes); with "heads", also what divides such a size and
 occurs in the shapes of inputs or in constants, as the sizes of attention heads do. Images are cut to a size, symbolic dimensions
-to small numbers. The graph stays as the exporter wrote it, with all of its layers. Weights are drawn by the
+to small numbers; "also" maps further numbers, such as those of patches. The graph stays as the exporter wrote it, with all of its layers. Weights are drawn by the
 recipes of materialize.py. Each model gets a folder with its inputs, and no outputs: whoever runs it compares
 with a reference of its own. --search needs onnxruntime, to see whether a reduced model still runs.
 """
@@ -100,10 +100,11 @@ def reduce_inputs(model, record, widths: dict, size: int) -> None:
             spec["high"] = widths[spec["high"]]
 
 
-def reduced(tools, folder: Path, name: str, factor: int, size: int, heads: bool = False):
+def reduced(tools, folder: Path, name: str, factor: int, size: int, heads: bool = False, also: dict | None = None):
     """The reduced model and its inputs."""
     model, record = tools.load(folder, name)
     widths = width_map(tools, model, factor, heads) if factor > 1 else {}
+    widths.update({int(k): v for k, v in (also or {}).items()})
     reduce_constants(tools, model, widths)
     reduce_attributes(tools, model, widths)
     reduce_inputs(model, record, widths, size)
