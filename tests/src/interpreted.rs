@@ -38,6 +38,18 @@ struct State {
     modules: Vec<(Module, Vec<String>)>,
     instructions: u64,
     conflicts: u64,
+    work: Vec<Work>,
+}
+
+/// What a launch did.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// The entry.
+    pub entry: String,
+    /// Threads of all blocks.
+    pub threads: u64,
+    /// Instructions, counted for each thread that ran them.
+    pub instructions: u64,
 }
 
 impl Interpreted {
@@ -54,6 +66,11 @@ impl Interpreted {
     /// How often lanes waited for others at a bank of shared memory, in all launches.
     pub fn conflicts(&self) -> u64 {
         self.state().conflicts
+    }
+
+    /// What each launch did, in order.
+    pub fn work(&self) -> Vec<Work> {
+        self.state().work.clone()
     }
 
     /// The text of the first module.
@@ -138,7 +155,7 @@ impl Device for Interpreted {
     }
 
     fn launch(&self, l: &DeviceLaunch<'_>) -> Result<(), DeviceError> {
-        let State { memory, modules, instructions, conflicts } = &mut *self.state();
+        let State { memory, modules, instructions, conflicts, work } = &mut *self.state();
         let (module, entries) = &modules[l.module as usize];
         let params = params(memory, l).map_err(|e| failed("find the buffers", e))?;
         let (grid, block) = ([l.blocks.min(self.settings.blocks), 1, 1], [l.threads, 1, 1]);
@@ -146,6 +163,8 @@ impl Device for Interpreted {
         let stats = run.map_err(|e| failed("run a kernel", e))?;
         *instructions += stats.instructions;
         *conflicts += stats.conflicts;
+        let threads = u64::from(grid[0]) * u64::from(l.threads);
+        work.push(Work { entry: entries[l.entry].clone(), threads, instructions: stats.instructions });
         Ok(())
     }
 

@@ -36,4 +36,6 @@ mod quantized;
 #[cfg(test)]
 mod random_graphs;
 #[cfg(test)]
+mod shapes;
+#[cfg(test)]
 mod targets;

@@ -37,6 +37,7 @@ const CASES: &[Case] = &[
     Case::new("gemm of activations", &[2, 13, 38], gemm_of_activations),
     Case::new("gemm of activations in fours", &[2, 13, 40], gemm_of_activations),
     Case::new("convolution", &[2, 18, 9, 7], convolution),
+    Case::new("products of few rows", &[3, 37], few_rows),
     Case::new("depthwise convolution", &[1, 6, 9, 7], depthwise),
     Case::new("attention", &[1, 2, 13, 20], attention),
     Case::new("causal attention over wide rows", &[1, 1, 140, 20], causal_attention),
@@ -52,6 +53,20 @@ struct Survivors {
 }
 
 const SURVIVORS: &[Survivors] = &[
+    Survivors {
+        case: "products of few rows",
+        site: Site::Bound,
+        begins: "@!",
+        most: 3,
+        why: "all groups of a warp's lanes hold its sums, so that each may store them",
+    },
+    Survivors {
+        case: "products of few rows",
+        site: Site::Barrier,
+        begins: "bar.sync",
+        most: 1,
+        why: "a grid of one point ends with a barrier for the next",
+    },
     Survivors {
         case: "convolution",
         site: Site::Bound,
@@ -84,9 +99,15 @@ const SURVIVORS: &[Survivors] = &[
         case: "attention",
         site: Site::Barrier,
         begins: "bar.sync",
-        most: 4,
-        why: "loops whose turns touch different rows, and one of no turns, end and begin with barriers that \
-              only sizes known at run time could need",
+        most: 1,
+        why: "a loop of one turn ends with a barrier for the next",
+    },
+    Survivors {
+        case: "attention",
+        site: Site::Barrier,
+        begins: "bar.warp.sync",
+        most: 1,
+        why: "a loop of no turns begins with a barrier that only sizes known at run time could need",
     },
     Survivors {
         case: "causal attention over wide rows",
@@ -99,9 +120,15 @@ const SURVIVORS: &[Survivors] = &[
         case: "causal attention over wide rows",
         site: Site::Barrier,
         begins: "bar.sync",
-        most: 4,
-        why: "loops whose turns touch different rows, and one of no turns, end and begin with barriers that \
-              only sizes known at run time could need",
+        most: 1,
+        why: "a loop of one turn ends with a barrier for the next",
+    },
+    Survivors {
+        case: "causal attention over wide rows",
+        site: Site::Barrier,
+        begins: "bar.warp.sync",
+        most: 1,
+        why: "a loop of no turns begins with a barrier that only sizes known at run time could need",
     },
 ];
 
@@ -110,6 +137,14 @@ fn packed_gemm(b: &mut Builder, x: ValueId) -> Result<ValueId, OpError> {
     let y = b.contract("mk", "kn", "mn", x, w)?;
     let y = b.binary(ScalarOp::Add, y, bias)?;
     b.binary_const(ScalarOp::Max, y, 0.0)
+}
+
+fn few_rows(b: &mut Builder, x: ValueId) -> Result<ValueId, OpError> {
+    let y = packed_gemm(b, x)?;
+    let z = b.contract("ik", "jk", "ij", y, y)?;
+    let y = b.contract("ij", "jk", "ik", z, y)?;
+    let attrs = attrs! { axis: Attr::Int(1), log: Attr::Int(0) };
+    b.one("softmax", attrs, &[y])
 }
 
 fn gemm_of_activations(b: &mut Builder, x: ValueId) -> Result<ValueId, OpError> {

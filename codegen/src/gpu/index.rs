@@ -171,6 +171,11 @@ impl Emitter<'_> {
         (Dim::int(most) - dim.clone()).at_least(0, &|s| self.range(s))
     }
 
+    /// What the expression certainly does not exceed, if anything is known.
+    pub(super) fn most(&self, dim: &Dim) -> Option<i64> {
+        dim.bounds(&|s| self.range(s)).1
+    }
+
     /// The element type of a memory object.
     pub(super) fn mem_dtype(&self, mem: Mem) -> DType {
         match mem {

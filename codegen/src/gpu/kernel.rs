@@ -5,11 +5,12 @@
 //! turns of a lanes loop are dealt out to the threads. Any other kernel has a thread for each point.
 //! Both loop over the points, so that any launch covers the grid.
 
+use super::lanes::{Kept, folds};
 use super::order::{Accesses, Pending};
 use super::ptx::{Kind, Reg, Text};
 use super::{Function, Sm};
 use crate::Precision;
-use nnc_ir::tile::{Access, Axis, Kernel, Local, Mem, Stmt, Turns};
+use nnc_ir::tile::{Axis, Kernel, Local, Mem, Stmt, Turns};
 use nnc_ir::{DType, Dim};
 use nnc_tensor::Range;
 use std::collections::HashMap;
@@ -65,6 +66,11 @@ pub(super) struct Emitter<'a> {
     pub(super) threads: u32,
     /// The code runs in every thread for itself: inside a lanes loop, or one point a thread.
     pub(super) alone: bool,
+    /// The code runs in the threads of a warp: inside a rows loop.
+    pub(super) in_row: bool,
+    /// Some lanes loop of the kernel folds.
+    pub(super) folds: bool,
+    pub(super) kept: Kept,
     /// Number of the thread in its block.
     pub(super) thread: Reg,
     /// The thread is the first of its block.
@@ -83,18 +89,14 @@ pub(super) struct Emitter<'a> {
     pub(super) ranges: HashMap<u32, Range>,
 }
 
-/// The memory objects that a kernel writes.
-fn written(kernel: &Kernel) -> Vec<Mem> {
-    let params = kernel.params.iter().enumerate().filter(|(_, p)| p.access != Access::Read);
-    let params = params.map(|(i, _)| Mem::Param(i as u32));
-    params.chain((0..kernel.scratch.len()).map(|i| Mem::Scratch(i as u32))).collect()
-}
-
 /// Extents of the lanes loops; `None` where a call or an unknown extent wants all threads.
 fn lane_extents(body: &[Stmt], found: &mut Vec<Option<i64>>) {
     for s in body {
         match s {
             Stmt::For(l) if l.turns == Turns::Lanes => found.push(l.axis.extent.as_const()),
+            Stmt::For(l) if l.turns == Turns::Rows => {
+                found.push(l.axis.extent.as_const().map(|rows| rows * i64::from(WARP)));
+            }
             Stmt::For(l) => lane_extents(&l.body, found),
             Stmt::If { then, otherwise, .. } => {
                 lane_extents(then, found);
@@ -135,9 +137,12 @@ impl<'a> Emitter<'a> {
             precision,
             threads,
             alone,
+            in_row: false,
+            folds: folds(&kernel.body),
+            kept: Kept::default(),
             thread,
             first,
-            pending: Pending::new(written(kernel)),
+            pending: Pending::of(kernel),
             dims: Vec::new(),
             sizes: HashMap::new(),
             params: HashMap::new(),
@@ -220,7 +225,7 @@ impl<'a> Emitter<'a> {
         let kernel = self.kernel;
         self.body(&kernel.body)?;
         if self.pending.settle_point() {
-            self.t.barrier();
+            self.barrier();
         }
         self.t.put("add.s64", &[&point, &point, &step]);
         self.t.jump(turn);
@@ -369,7 +374,7 @@ impl<'a> Emitter<'a> {
     pub(super) fn ordered(&mut self, s: &Stmt) {
         let Accesses { reads, writes, .. } = Accesses::of(s);
         if self.pending.conflict(&reads, &writes) {
-            self.t.barrier();
+            self.barrier();
         }
         if !matches!(s, Stmt::Call { .. }) {
             self.pending.note(&reads, &writes);
@@ -379,7 +384,7 @@ impl<'a> Emitter<'a> {
     /// Waits until the shared memory is free in which microkernels and reductions take turns.
     pub(super) fn free_tiles(&mut self) {
         if self.pending.tiles {
-            self.t.barrier();
+            self.barrier();
             self.pending.clear();
         }
     }

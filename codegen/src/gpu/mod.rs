@@ -10,6 +10,7 @@ mod call;
 mod gemm;
 mod index;
 mod kernel;
+mod lanes;
 mod math;
 mod memory;
 mod narrow;

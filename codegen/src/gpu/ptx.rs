@@ -43,7 +43,7 @@ impl Kind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Reg {
     pub(super) kind: Kind,
-    number: u32,
+    pub(super) number: u32,
 }
 
 impl Display for Reg {

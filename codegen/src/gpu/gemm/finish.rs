@@ -133,29 +133,80 @@ impl Finish {
                     e.t.put_if(*ok, &format!("ld.{}.f32", from.space.name()), &[&x, &at(base)]);
                     x
                 };
-                let mut v = t.sums.products[i * row.columns.len() + j];
-                if self.flags & ACCUMULATE != 0 {
-                    let before = load(e, p.c, c);
-                    v = e.t.add(before, v);
-                }
-                if let Some(s) = &scale {
-                    v = e.t.mul(v, s[j]);
-                }
-                if let Some(b) = &bias {
-                    v = e.t.add(v, b[j]);
-                }
-                if let Some((base, from)) = residual {
-                    let r = load(e, from, base);
-                    v = e.t.add(v, r);
-                }
-                if self.flags & CLAMP != 0 {
-                    v = clamped(e, v, self.bounds);
-                }
+                let others = Others {
+                    before: (self.flags & ACCUMULATE != 0).then(|| load(e, p.c, c)),
+                    scale: scale.as_ref().map(|s| s[j]),
+                    bias: bias.as_ref().map(|b| b[j]),
+                    residual: residual.map(|(base, from)| load(e, from, base)),
+                };
+                let v = self.finished(e, t.sums.products[i * row.columns.len() + j], others);
                 e.t.put_if(*ok, &format!("st.{}.f32", p.c.space.name()), &[&at(c), &v]);
             }
             Ok(())
         })
     }
+
+    /// Finishes and stores the sum at a row and a column.
+    pub(super) fn store_one(
+        &self,
+        e: &mut Emitter<'_>,
+        p: &Product,
+        products: Reg,
+        (row, column): (Reg, Reg),
+    ) {
+        let in_row = |e: &mut Emitter<'_>, from: Pointer, distance: Reg| {
+            let at = times(e, row, distance);
+            let at = sum(e, at, column);
+            offset(e, from.at, at, 4)
+        };
+        let load = |e: &mut Emitter<'_>, from: Pointer, at: Reg| {
+            e.t.op(Kind::Single, &format!("ld.{}.f32", from.space.name()), &[&At(at, 0)])
+        };
+        let by_column = |e: &mut Emitter<'_>, from: Option<Pointer>| {
+            from.map(|from| {
+                let at = offset(e, from.at, column, 4);
+                load(e, from, at)
+            })
+        };
+        let c = in_row(e, p.c, p.ldc);
+        let others = Others {
+            before: (self.flags & ACCUMULATE != 0).then(|| load(e, p.c, c)),
+            scale: by_column(e, self.scale),
+            bias: by_column(e, self.bias),
+            residual: self.residual.map(|(from, distance)| {
+                let at = in_row(e, from, distance);
+                load(e, from, at)
+            }),
+        };
+        let v = self.finished(e, products, others);
+        e.t.put(&format!("st.{}.f32", p.c.space.name()), &[&At(c, 0), &v]);
+    }
+
+    /// What is stored in place of a sum.
+    fn finished(&self, e: &mut Emitter<'_>, products: Reg, others: Others) -> Reg {
+        let mut v = products;
+        if let Some(before) = others.before {
+            v = e.t.add(before, v);
+        }
+        if let Some(scale) = others.scale {
+            v = e.t.mul(v, scale);
+        }
+        if let Some(bias) = others.bias {
+            v = e.t.add(v, bias);
+        }
+        if let Some(residual) = others.residual {
+            v = e.t.add(v, residual);
+        }
+        if self.flags & CLAMP != 0 { clamped(e, v, self.bounds) } else { v }
+    }
+}
+
+/// What an element of the result takes beside its sum of products.
+struct Others {
+    before: Option<Reg>,
+    scale: Option<Reg>,
+    bias: Option<Reg>,
+    residual: Option<Reg>,
 }
 
 /// The operand of a flag, if that is set.

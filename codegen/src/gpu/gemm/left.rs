@@ -76,33 +76,44 @@ impl Left {
 
     /// Puts the address of a group at the first step of a tap.
     pub(super) fn start(&self, e: &mut Emitter<'_>, g: &Group, tap: Reg) {
-        let start = match &self.rows {
+        let start = self.row(e, g.own, Some(g.exists), tap);
+        let at = offset(e, start, g.depth, 4);
+        g.start(e, at);
+    }
+
+    /// The address of a row at the first step of a tap; that of a row which does not exist is not looked up.
+    pub(super) fn row(&self, e: &mut Emitter<'_>, row: Reg, exists: Option<Reg>, tap: Reg) -> Reg {
+        match &self.rows {
             Rows::Even(a, distance) => {
-                let at = times(e, g.own, *distance);
+                let at = times(e, row, *distance);
                 let size = if matches!(self.elements, Elements::Floats { .. }) { 4 } else { 1 };
                 offset(e, a.at, at, size)
             }
             Rows::Table(table, stride) => {
                 let line = times(e, tap, *stride);
-                let entry = sum(e, line, g.own);
+                let entry = sum(e, line, row);
                 let entry = offset(e, table.at, entry, 8);
-                let address = e.t.reg(Kind::Long);
-                e.t.set(address, &0);
-                e.t.put_if(g.exists, &format!("ld.{}.u64", table.space.name()), &[&address, &At(entry, 0)]);
+                let load = format!("ld.{}.u64", table.space.name());
+                let Some(exists) = exists else { return e.t.op(Kind::Long, &load, &[&At(entry, 0)]) };
+                let address = e.t.int(Kind::Long, 0);
+                e.t.put_if(exists, &load, &[&address, &At(entry, 0)]);
                 address
             }
-        };
-        let at = offset(e, start, g.depth, 4);
-        g.start(e, at);
+        }
+    }
+
+    /// Where its elements are.
+    pub(super) fn space(&self) -> Space {
+        match &self.rows {
+            Rows::Even(a, _) => a.space,
+            // Tables hold addresses of buffers, never of scratch.
+            Rows::Table(..) => Space::Global,
+        }
     }
 
     /// Reads a group; what does not exist becomes zero.
     pub(super) fn fetch(&self, e: &mut Emitter<'_>, p: &Product, g: &Group, step: &Step) {
-        // Tables hold addresses of buffers, never of scratch.
-        let space = match &self.rows {
-            Rows::Even(a, _) => a.space,
-            Rows::Table(..) => Space::Global,
-        };
+        let space = self.space();
         match &self.elements {
             Elements::Floats { .. } => {
                 let exist = step.each(e, p, g);

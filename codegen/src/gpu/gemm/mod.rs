@@ -10,7 +10,7 @@
 //! 256 threads make a tile, by steps along k: while one buffer of shared memory is multiplied, what goes into
 //! the other is on its way. `left` and `right` know how an operand's elements are read, `form` where they go,
 //! `pieces`, `words` and `bytes` how they are multiplied, `finish` what is done to the sums. Sums run in order
-//! of k.
+//! of k. Where a product has few rows, `row` takes the place of all this.
 
 mod bytes;
 mod cursor;
@@ -19,6 +19,7 @@ mod form;
 mod left;
 mod pieces;
 mod right;
+mod row;
 mod words;
 
 use super::Sm;
@@ -116,6 +117,9 @@ pub(super) fn shared_of_bytes(_: Precision, _: Sm) -> i64 {
 }
 
 fn floats(e: &mut Emitter<'_>, args: &[Arg], right: Right, rest: &[Arg]) -> Result<()> {
+    if e.at_most(dim_arg(&args[2])?, row::ROWS) {
+        return row::product(e, args, right, rest);
+    }
     let kc = dim_arg(&args[9])?;
     let left = Left::floats(e, &args[4..8], kc)?;
     let form = Form::floats(e.precision, e.sm);

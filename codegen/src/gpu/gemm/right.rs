@@ -1,12 +1,12 @@
 //! The right operand: panels of words, strided floats, numbers of four bits.
 
-use super::super::call::Pointer;
+use super::super::call::{Pointer, dim_arg};
 use super::super::index::divides;
 use super::super::kernel::{Emitter, Result, Space};
 use super::super::ptx::{At, Kind, Reg};
 use super::cursor::{Group, Step, neighbors};
 use super::form::{Order, SIDE};
-use super::{Product, list, offset, sum, times};
+use super::{Product, list, offset, registers, sum, times};
 use nnc_ir::Dim;
 use nnc_ir::tile::Arg;
 
@@ -26,8 +26,8 @@ pub(super) enum Right {
 /// Floats with strides along k and along the columns.
 pub(super) struct Strided {
     at: Reg,
-    along_k: Reg,
-    along_n: Reg,
+    pub(super) along_k: Reg,
+    pub(super) along_n: Reg,
     /// The way along which neighboring threads read.
     order: Order,
     /// Elements that way are neighbors in memory.
@@ -42,7 +42,7 @@ pub(super) struct Nibbles {
     /// Bytes from panel to panel.
     panel: Reg,
     /// Rows that share a scale.
-    block: Reg,
+    block: (Dim, Reg),
     scales: Reg,
     /// Zero points in the form of the scales, or one for all.
     zeros: std::result::Result<Reg, Reg>,
@@ -91,7 +91,7 @@ impl Right {
         Ok(Right::Nibbles(Nibbles {
             at: global(e, &args[0])?,
             panel: e.int_arg(&args[1])?,
-            block: e.int_arg(&args[2])?,
+            block: (dim_arg(&args[2])?.clone(), e.int_arg(&args[2])?),
             scales: global(e, &args[3])?,
             zeros,
             scale_panel: e.int_arg(&args[6])?,
@@ -125,21 +125,27 @@ impl Right {
     pub(super) fn start(&self, e: &mut Emitter<'_>, p: &Product, g: &Group, tap: Reg) {
         let line = times(e, tap, p.depth);
         let line = sum(e, line, g.depth);
-        let at = match self {
+        let at = self.at(e, line, g.own);
+        g.start(e, at);
+    }
+
+    /// The address of the element at a step of k, all taps counted, and at a column.
+    pub(super) fn at(&self, e: &mut Emitter<'_>, line: Reg, column: Reg) -> Reg {
+        match self {
             Right::Panels(b, panel) => {
-                let (which, within) = panel_of(e, g.own);
+                let (which, within) = panel_of(e, column);
                 let at = times(e, which, *panel);
                 let at = offset(e, at, line, PANEL);
                 let at = sum(e, at, within);
                 offset(e, *b, at, 4)
             }
             Right::Strided(s) => {
-                let (x, y) = (times(e, line, s.along_k), times(e, g.own, s.along_n));
+                let (x, y) = (times(e, line, s.along_k), times(e, column, s.along_n));
                 let at = sum(e, x, y);
                 offset(e, s.at, at, 4)
             }
             Right::Nibbles(b) => {
-                let (which, within) = panel_of(e, g.own);
+                let (which, within) = panel_of(e, column);
                 let at = times(e, which, b.panel);
                 let at = offset(e, at, line, PANEL / 2);
                 // The second half of the columns lies in the same bytes.
@@ -147,8 +153,7 @@ impl Right {
                 let at = sum(e, at, within);
                 sum(e, b.at, at)
             }
-        };
-        g.start(e, at);
+        }
     }
 
     /// Reads a group; what does not exist becomes zero.
@@ -162,7 +167,10 @@ impl Right {
             }
             Right::Nibbles(n) => {
                 let ok = step.inside(e, p, g, 0);
-                n.fetch(e, g, ok, step);
+                let k = sum(e, step.first, g.depth);
+                let by_block = n.of_block(e, k, g.own, Some(ok));
+                let x = n.numbers(e, At(g.at, 0), g.own, Some(ok), &by_block);
+                g.held.iter().zip(x).for_each(|(to, x)| e.t.set(*to, &x));
             }
             Right::Strided(s) => {
                 let exist = match s.order {
@@ -218,18 +226,23 @@ impl Strided {
     }
 }
 
+/// Scales and zero points of four neighboring columns in a block of rows.
+pub(super) struct OfBlock {
+    scales: Vec<Reg>,
+    zeros: Vec<Reg>,
+}
+
 impl Nibbles {
-    /// Four numbers of neighboring columns, unpacked; zero where they do not exist.
-    fn fetch(&self, e: &mut Emitter<'_>, g: &Group, ok: Reg, step: &Step) {
-        let packed = e.t.int(Kind::Word, 0);
-        e.t.put_if(ok, "ld.global.b32", &[&packed, &At(g.at, 0)]);
-        let (which, within) = panel_of(e, g.own);
-        let high = e.t.compare("ge.s64", within, &(PANEL / 2));
-        let shifted = e.t.op(Kind::Word, "shr.u32", &[&packed, &4]);
-        let packed = e.t.choose(high, shifted, packed);
-        let k = sum(e, step.first, g.depth);
+    /// The rows that share a scale.
+    pub(super) fn rows_of_block(&self) -> &Dim {
+        &self.block.0
+    }
+
+    /// Scales and zero points at a step of k for four neighboring columns, if these exist.
+    pub(super) fn of_block(&self, e: &mut Emitter<'_>, k: Reg, column: Reg, ok: Option<Reg>) -> OfBlock {
+        let (which, within) = panel_of(e, column);
         let block = {
-            let (k, rows) = (e.resize(k, false, Kind::Word), e.resize(self.block, false, Kind::Word));
+            let (k, rows) = (e.resize(k, false, Kind::Word), e.resize(self.block.1, false, Kind::Word));
             let block = e.t.op(Kind::Word, "div.u32", &[&k, &rows]);
             e.resize(block, false, Kind::Long)
         };
@@ -238,23 +251,59 @@ impl Nibbles {
         let at = sum(e, at, within);
         let by_block = |e: &mut Emitter<'_>, from: Reg| {
             let at = offset(e, from, at, 4);
-            let x: Vec<Reg> = (0..SIDE).map(|_| e.t.float(Kind::Single, 0.0)).collect();
-            e.t.put_if(ok, "ld.global.v4.f32", &[&list(&x), &At(at, 0)]);
-            x
+            four(e, ok, At(at, 0))
         };
         let scales = by_block(e, self.scales);
         let zeros = match self.zeros {
             Ok(zeros) => by_block(e, zeros),
             Err(zero) => vec![zero; SIDE as usize],
         };
-        for (i, to) in g.held.iter().enumerate() {
-            let code = e.t.op(Kind::Word, "bfe.u32", &[&packed, &(8 * i), &4]);
-            let x = e.t.op(Kind::Single, "cvt.rn.f32.u32", &[&code]);
-            let x = e.t.sub(x, zeros[i]);
-            let x = e.t.mul(x, scales[i]);
-            e.t.set(*to, &x);
+        OfBlock { scales, zeros }
+    }
+
+    /// Four numbers of neighboring columns, unpacked; zero where they do not exist.
+    pub(super) fn numbers(
+        &self,
+        e: &mut Emitter<'_>,
+        at: At,
+        column: Reg,
+        ok: Option<Reg>,
+        by: &OfBlock,
+    ) -> Vec<Reg> {
+        let packed = match ok {
+            None => e.t.op(Kind::Word, "ld.global.b32", &[&at]),
+            Some(ok) => {
+                let packed = e.t.int(Kind::Word, 0);
+                e.t.put_if(ok, "ld.global.b32", &[&packed, &at]);
+                packed
+            }
+        };
+        let (_, within) = panel_of(e, column);
+        let high = e.t.compare("ge.s64", within, &(PANEL / 2));
+        let shifted = e.t.op(Kind::Word, "shr.u32", &[&packed, &4]);
+        let packed = e.t.choose(high, shifted, packed);
+        (0..SIDE as usize)
+            .map(|i| {
+                let code = e.t.op(Kind::Word, "bfe.u32", &[&packed, &(8 * i), &4]);
+                let x = e.t.op(Kind::Single, "cvt.rn.f32.u32", &[&code]);
+                let x = e.t.sub(x, by.zeros[i]);
+                e.t.mul(x, by.scales[i])
+            })
+            .collect()
+    }
+}
+
+/// Four neighboring floats at an address that is a multiple of 16; zeros where the condition does not hold.
+pub(super) fn four(e: &mut Emitter<'_>, ok: Option<Reg>, at: At) -> Vec<Reg> {
+    let x = registers(e, Kind::Single, SIDE);
+    match ok {
+        None => e.t.put("ld.global.v4.f32", &[&list(&x), &at]),
+        Some(ok) => {
+            x.iter().for_each(|x| e.t.set(*x, &"0f00000000"));
+            e.t.put_if(ok, "ld.global.v4.f32", &[&list(&x), &at]);
         }
     }
+    x
 }
 
 /// The panel of a column, and its place within.

@@ -3,8 +3,9 @@
 //! and the depthwise kernel.
 
 use super::PANEL;
+use super::blocks::{Extents, block_axis, blocking};
 use super::epilogue::{self, Block};
-use super::gemm::{Product, Right, block_axis, blocking};
+use super::gemm::{Product, Right};
 use super::halves;
 use super::int8::{self, Factor, Operands, Weights, Zero};
 use super::requantize;
@@ -113,6 +114,10 @@ impl<'g> Shape<'g> {
     fn pixels(&self) -> Dim {
         Dim::product(&self.out[1..=self.n])
     }
+
+    fn extents<'d>(&self, m: &'d Dim, n: &'d Dim, k: &'d Dim) -> Extents<'d> {
+        Extents { m, n, k, packed: true, floats: self.bytes.is_none() }
+    }
 }
 
 /// Emits the kernel of a group whose anchor is a convolution.
@@ -175,7 +180,7 @@ fn width(s: &Shape, k: i64) -> Dim {
 fn dense(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let (c, o) = (Dim::int(s.w[1]), Dim::int(s.w[0]));
     let m = s.out[0].clone() * s.pixels();
-    let wanted = blocking(e.schedule, &m, &o, &width(s, s.w[1]), true);
+    let wanted = blocking(e.schedule, &s.extents(&m, &o, &width(s, s.w[1])));
     let (rows, columns) = halves::blocks(s.panels, wanted, s.w[1]);
     let (m0, m_len) = block_axis(e, &m, rows);
     let (n0, n_len) = block_axis(e, &o, columns);
@@ -190,6 +195,7 @@ fn dense(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
         n_len,
         rows: rows.bound(&m),
         columns: columns.bound(&o),
+        open: None,
         index: Box::new(move |m, n| [unravel(&outer, m), vec![n.clone()]].concat()),
     };
     multiply(e, group, node, s, (words, 0, Arg::Null), (Dim::ZERO, column), block);
@@ -209,7 +215,7 @@ fn indirect(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let image = e.grid(s.out[0].clone());
     let g = if s.groups == 1 { Dim::ZERO } else { e.grid(Dim::int(s.groups)) };
     let m = s.pixels();
-    let wanted = blocking(e.schedule, &m, &o, &width(s, k), true);
+    let wanted = blocking(e.schedule, &s.extents(&m, &o, &width(s, k)));
     let (rows, columns) = halves::blocks(s.panels, wanted, k);
     let (m0, m_len) = block_axis(e, &m, rows);
     let (n0, n_len) = block_axis(e, &o, columns);
@@ -248,6 +254,7 @@ fn indirect(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
         n_len,
         rows: block_rows,
         columns: columns.bound(&o),
+        open: None,
         index: Box::new(move |m, n| [vec![image.clone()], unravel(&spatial, m), vec![n.clone()]].concat()),
     };
     multiply(e, group, node, s, (rows_words, taps.len(), zeros), (g, column), block);
@@ -363,6 +370,7 @@ fn depthwise(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
         n_len: c.clone(),
         rows: ow.clone(),
         columns: c.clone(),
+        open: None,
         index: Box::new(move |m, n| {
             let at = if two {
                 vec![image.clone(), row.clone(), m.clone()]

@@ -2,6 +2,7 @@
 //! residual, clamp) where the group's code has that form, tile code for the rest.
 
 use super::PANEL;
+use super::blocks::{Open, by_rows};
 use super::gemm::{Product, cost};
 use super::halves::Widening;
 use crate::fuse::{Dest, Group};
@@ -51,6 +52,8 @@ pub(crate) struct Block<'b> {
     pub(crate) rows: Dim,
     /// Most columns; no locals.
     pub(crate) columns: Dim,
+    /// Only a launch knows whether the rows are few.
+    pub(crate) open: Option<Open>,
     /// Row and column to the index of the result.
     pub(crate) index: IndexOf<'b>,
 }
@@ -150,6 +153,7 @@ pub(super) struct Held {
 }
 
 /// What a microkernel's call is made of once the epilogue is known.
+#[derive(Clone)]
 pub(crate) struct Call {
     /// Where its result begins.
     pub(crate) out: Arg,
@@ -194,14 +198,16 @@ pub(crate) fn call_and_finish(
         None => parts(&operands, &block.columns, e.schedule.runs),
     };
     let accumulates = parts.len() > 1 || widening.is_some();
+    let open = block.open.clone();
     finish(e, group, fixed, block, accumulates, |e, c| match widening {
-        None => {
-            let last = parts.len() - 1;
-            for (i, part) in parts.into_iter().enumerate() {
-                let flags = if i == last { c.flags } else { 0 } | if i == 0 { 0 } else { ACCUMULATE };
-                c.write(e, contract, (part, Dim::int(flags)), &zeros);
+        None => by_rows(e, (&c.rows, &c.columns), open.as_ref(), &mut |e, (rows, columns)| {
+            let c = c.of_size(rows, columns);
+            for (i, part) in parts.iter().enumerate() {
+                let flags =
+                    if i + 1 == parts.len() { c.flags } else { 0 } | if i == 0 { 0 } else { ACCUMULATE };
+                c.write(e, contract, (part.clone(), Dim::int(flags)), &zeros);
             }
-        }
+        }),
         Some(widening) => widening.each(e, &parts[0], |e, part, words| {
             let flags = part.is_last * Dim::int(c.flags) + part.accumulates * Dim::int(ACCUMULATE);
             c.beginning_at(part.column, part.columns).write(e, contract, (words, flags), &zeros);
@@ -210,6 +216,11 @@ pub(crate) fn call_and_finish(
 }
 
 impl Call {
+    /// The call for so many rows and columns.
+    fn of_size(&self, rows: &Dim, columns: &Dim) -> Call {
+        Call { rows: rows.clone(), columns: columns.clone(), ..self.clone() }
+    }
+
     /// The call for at most so many columns from one of them on.
     fn beginning_at(&self, column: Dim, most: Dim) -> Call {
         let moved = |arg: &Arg| match arg {
@@ -218,14 +229,10 @@ impl Call {
         };
         Call {
             out: moved(&self.out),
-            row_stride: self.row_stride.clone(),
-            rows: self.rows.clone(),
             columns: most.min_with(&(self.columns.clone() - column.clone())),
-            flags: self.flags,
             bias: moved(&self.bias),
             residual: moved(&self.residual),
-            residual_stride: self.residual_stride.clone(),
-            clamp: self.clamp,
+            ..self.clone()
         }
     }
 

@@ -5,6 +5,7 @@
 //! operand, the n letters one contiguous run in the result; m letters that do not join into one run
 //! become batch letters.
 
+use super::blocks::{self, BlockSize, Extents, block_axis, blocking};
 use super::epilogue::{self, Block};
 use super::int8::{self, Factor, Operands, Weights};
 use super::{FMA_PER_NS, PANEL, halves, nibbles, requantize};
@@ -12,7 +13,6 @@ use crate::fuse::Group;
 use crate::lower::emit::Constant;
 use crate::lower::emit::Emitter;
 use crate::lower::index::{View, unravel, views};
-use crate::pass::Schedule;
 use nnc_ir::plan::{BytePanels, Packing, PanelAxis};
 use nnc_ir::tile::{Access, Arg, Mem};
 use nnc_ir::{DType, Dim, Graph, Node, Sym};
@@ -207,7 +207,9 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
     let constant = e.graph.constant(plan.b.base).is_some();
     // Four bytes take the room of one f32.
     let wide = if plan.bytes.is_some() { k.ceil_div(&Dim::int(4)) } else { k.clone() };
-    let mut blocks = blocking(e.schedule, &m, &n, &wide, constant || plan.nibbles.is_some());
+    let packed = constant || plan.nibbles.is_some();
+    let extents = Extents { m: &m, n: &n, k: &wide, packed, floats: plan.bytes.is_none() };
+    let mut blocks = blocking(e.schedule, &extents);
     if plan.nibbles.is_some() && e.schedule.unpacks {
         blocks.1 = BlockSize(nibbles::columns_at_once(k.as_const().unwrap_or(1)));
     }
@@ -216,7 +218,8 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
     let batch: Vec<(Letter, Dim)> =
         plan.batch.iter().map(|l| (l.clone(), e.grid(l.extent.clone()))).collect();
     let (m0, m_len) = block_axis(e, &m, blocks.0);
-    let (n0, n_len) = block_axis(e, &n, blocks.1);
+    let open = extents.open(e.schedule);
+    let (n0, n_len) = blocks::columns_axis(e, &n, blocks.1, open.as_ref());
     let at_batch = |d: &Dim, rest: &dyn Fn(&Sym) -> Option<Dim>| {
         d.substitute(&|s| {
             batch.iter().find(|(l, _)| l.sym() == *s).map(|(_, i)| i.clone()).or_else(|| rest(s))
@@ -242,6 +245,7 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
         n_len,
         rows: blocks.0.bound(&m),
         columns: blocks.1.bound(&n),
+        open,
         index: Box::new(move |m: &Dim, n: &Dim| {
             let runs = [p.run_index(&p.m, m), p.run_index(&p.n, n)].concat();
             out.iter()
@@ -333,55 +337,6 @@ impl Plan {
         let shape: Vec<Dim> = letters.iter().map(|l| l.extent.clone()).collect();
         letters.iter().map(Letter::sym).zip(unravel(&shape, at)).collect()
     }
-}
-
-/// Rows or columns of one grid point.
-#[derive(Clone, Copy)]
-pub(crate) struct BlockSize(pub(crate) i64);
-
-impl BlockSize {
-    /// The most that a block has: the size, or the whole extent where that is less or the size is unlimited.
-    pub(crate) fn bound(self, extent: &Dim) -> Dim {
-        match extent.as_const() {
-            Some(n) => Dim::int(n.min(self.0).max(1)),
-            None if self.0 == i64::MAX => extent.clone(),
-            None => Dim::int(self.0),
-        }
-    }
-}
-
-/// Sizes of a block of rows and of columns: A's block stays in half of L2; few rows are cut along
-/// columns so that there is work for several threads.
-pub(crate) fn blocking(
-    schedule: Schedule,
-    m: &Dim,
-    n: &Dim,
-    k: &Dim,
-    packed: bool,
-) -> (BlockSize, BlockSize) {
-    if let Some((rows, columns)) = schedule.block {
-        return (BlockSize(rows), BlockSize(columns));
-    }
-    let k = k.as_const().unwrap_or(1024).max(1);
-    let (m, n) = (m.as_const().unwrap_or(128), n.as_const().unwrap_or(1024));
-    let rows = if packed { (64 * 1024 / k).clamp(42, 336) / 42 * 42 } else { 504 };
-    let row_blocks = (m + rows - 1) / rows;
-    let wanted = if packed { (8 / row_blocks.max(1)).max(1) } else { 1 };
-    let panels = (n + PANEL - 1) / PANEL;
-    let columns = (panels / wanted).max(4) / 2 * 2 * PANEL;
-    (BlockSize(rows), BlockSize(if wanted == 1 { i64::MAX } else { columns }))
-}
-
-/// A grid axis over blocks of an extent: first element and length of the block.
-pub(crate) fn block_axis(e: &mut Emitter, extent: &Dim, size: BlockSize) -> (Dim, Dim) {
-    if extent.as_const().is_some_and(|n| n <= size.0) || size.0 == i64::MAX {
-        return (Dim::ZERO, extent.clone());
-    }
-    let size = Dim::int(size.0);
-    let i = e.grid(extent.ceil_div(&size));
-    let first = i * size.clone();
-    let left = extent.clone() - first.clone();
-    (first, left.min_with(&size))
 }
 
 /// Where the panels of a constant come from.

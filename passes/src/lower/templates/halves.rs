@@ -2,7 +2,7 @@
 //! their panels stay narrow in the artifact, and a kernel widens those that it is about to read.
 
 use super::PANEL;
-use super::gemm::BlockSize;
+use super::blocks::BlockSize;
 use crate::lower::emit::Emitter;
 use half::{bf16, f16};
 use nnc_ir::tile::{Arg, Expr, Mem, Turns};

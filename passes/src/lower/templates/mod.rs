@@ -2,6 +2,7 @@
 //! fits (`plan`) and the nest itself (`emit`).
 
 pub(crate) mod attention;
+pub(crate) mod blocks;
 pub(crate) mod conv;
 pub(crate) mod epilogue;
 pub(crate) mod gemm;
