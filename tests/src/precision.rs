@@ -8,6 +8,7 @@ use crate::operators::{conv, graph};
 use crate::standard::Generation;
 use nnc::{Options, Precision};
 use nnc_ir::{Builder, Dim, Graph, Interpreter, OpError, Tensor, Value, ValueId};
+use nnc_passes::Schedule;
 
 /// Numbers of all 24 bits, of both signs, around 1.
 fn numbers(shape: &[usize], seed: u64) -> Tensor {
@@ -95,8 +96,11 @@ fn products_keep_their_class() {
                     wrong
                         .push(format!("{name} {shape:?}, {target}, {precision}: {found:.1e}, {waits} waits"));
                 }
-                // Operands of 8 and of 11 bits are that far off: the class is there to be used.
+                // Operands of 8 and of 11 bits are that far off: the class is there to be used. Products of few
+                // rows wait for memory and not for arithmetic: those are f32 in every class.
+                let few = Schedule::GPU.few.is_some_and(|few| shape[shape.len() - 2] as i64 <= few.rows);
                 let rounds = match precision {
+                    _ if few && name == "packed weights" => false,
                     Precision::Bf16 => generation.target == Generation::SM_80.target,
                     other => other == Precision::F16,
                 };
@@ -115,7 +119,7 @@ fn products_keep_their_class() {
 /// infinite.
 #[test]
 fn numbers_out_of_the_ordinary_stay_what_they_are() {
-    let (m, k, n) = (3, 20, 5);
+    let (m, k, n) = (12, 20, 5);
     let case = case("packed weights", &[m, k], move |b, x| {
         let w = b.constant(numbers(&[k, n], 2));
         b.contract("mk", "kn", "mn", x, w)

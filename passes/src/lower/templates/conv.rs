@@ -3,12 +3,13 @@
 //! and the depthwise kernel.
 
 use super::PANEL;
-use super::blocks::{Extents, block_axis, blocking};
+use super::blocks::{BlockSize, Extents, block_axis, blocking};
 use super::epilogue::{self, Block};
 use super::gemm::{Product, Right};
 use super::halves;
 use super::int8::{self, Factor, Operands, Weights, Zero};
 use super::requantize;
+use super::widening;
 use crate::fuse::Group;
 use crate::lower::emit::Constant;
 use crate::lower::emit::Emitter;
@@ -115,6 +116,10 @@ impl<'g> Shape<'g> {
         Dim::product(&self.out[1..=self.n])
     }
 
+    fn blocks(&self, wanted: (BlockSize, BlockSize), k: i64) -> (BlockSize, BlockSize) {
+        if self.panels == DType::F32 { wanted } else { widening::blocks(wanted, k) }
+    }
+
     fn extents<'d>(&self, m: &'d Dim, n: &'d Dim, k: &'d Dim) -> Extents<'d> {
         Extents { m, n, k, packed: true, floats: self.bytes.is_none() }
     }
@@ -181,7 +186,7 @@ fn dense(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let (c, o) = (Dim::int(s.w[1]), Dim::int(s.w[0]));
     let m = s.out[0].clone() * s.pixels();
     let wanted = blocking(e.schedule, &s.extents(&m, &o, &width(s, s.w[1])));
-    let (rows, columns) = halves::blocks(s.panels, wanted, s.w[1]);
+    let (rows, columns) = s.blocks(wanted, s.w[1]);
     let (m0, m_len) = block_axis(e, &m, rows);
     let (n0, n_len) = block_axis(e, &o, columns);
     let x = e.buffer(s.data, Access::Read);
@@ -216,7 +221,7 @@ fn indirect(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let g = if s.groups == 1 { Dim::ZERO } else { e.grid(Dim::int(s.groups)) };
     let m = s.pixels();
     let wanted = blocking(e.schedule, &s.extents(&m, &o, &width(s, k)));
-    let (rows, columns) = halves::blocks(s.panels, wanted, k);
+    let (rows, columns) = s.blocks(wanted, k);
     let (m0, m_len) = block_axis(e, &m, rows);
     let (n0, n_len) = block_axis(e, &o, columns);
     let block_rows = rows.bound(&m);

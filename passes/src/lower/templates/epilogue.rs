@@ -3,8 +3,8 @@
 
 use super::PANEL;
 use super::blocks::{Open, by_rows};
-use super::gemm::{Product, cost};
-use super::halves::Widening;
+use super::gemm::{GEMM, Product, cost};
+use super::widening::Widening;
 use crate::fuse::{Dest, Group};
 use crate::lower::emit::Emitter;
 use crate::lower::index::{row_major, view};
@@ -184,19 +184,17 @@ pub(crate) fn call_and_finish(
     block: Block,
     product: Product,
 ) {
-    let zeros = product.zeros.clone();
-    let (contract, operands) = product.operands();
-    let k = match (&operands[4], &operands[5]) {
+    let (left, zeros) = (product.left.clone(), product.zeros.clone());
+    let k = match (&left[4], &left[5]) {
         (Arg::Int(taps), Arg::Int(kc)) => taps.clone() * kc.clone(),
         _ => Dim::ONE,
     };
     e.cost = cost(&block.rows, &block.columns, &k);
     let fixed = peel(e.graph, group, anchor, bias, &block, true);
-    let widening = Widening::new(e, &operands, &block.m_len, (&block.n_len, &block.columns));
-    let parts = match widening {
-        Some(_) => vec![operands],
-        None => parts(&operands, &block.columns, e.schedule.runs),
-    };
+    let operands = (&left, &product.right);
+    let widening = Widening::new(e, operands, &block.m_len, (&block.n_len, &block.columns));
+    let (contract, operands) = product.operands();
+    let parts = parts(&operands, &block.columns, e.schedule.runs);
     let accumulates = parts.len() > 1 || widening.is_some();
     let open = block.open.clone();
     finish(e, group, fixed, block, accumulates, |e, c| match widening {
@@ -208,9 +206,9 @@ pub(crate) fn call_and_finish(
                 c.write(e, contract, (part.clone(), Dim::int(flags)), &zeros);
             }
         }),
-        Some(widening) => widening.each(e, &parts[0], |e, part, words| {
+        Some(widening) => widening.each(e, &left, |e, part, words| {
             let flags = part.is_last * Dim::int(c.flags) + part.accumulates * Dim::int(ACCUMULATE);
-            c.beginning_at(part.column, part.columns).write(e, contract, (words, flags), &zeros);
+            c.beginning_at(part.column, part.columns).write(e, GEMM, (words, flags), &zeros);
         }),
     });
 }

@@ -5,10 +5,10 @@
 //! operand, the n letters one contiguous run in the result; m letters that do not join into one run
 //! become batch letters.
 
-use super::blocks::{self, BlockSize, Extents, block_axis, blocking};
+use super::blocks::{self, Extents, block_axis, blocking};
 use super::epilogue::{self, Block};
 use super::int8::{self, Factor, Operands, Weights};
-use super::{FMA_PER_NS, PANEL, halves, nibbles, requantize};
+use super::{FMA_PER_NS, PANEL, halves, nibbles, requantize, widening};
 use crate::fuse::Group;
 use crate::lower::emit::Constant;
 use crate::lower::emit::Emitter;
@@ -135,7 +135,9 @@ pub(crate) fn plan(graph: &Graph, node: &Node) -> Option<Plan> {
     let b = b.into_iter().rfind(|v| straight(v, &k) && straight(v, &n) && even(v) && constant(v))?;
     let mut plan = Plan { out, batch, m, n, k, a, b, bytes, nibbles: None };
     if plan.bytes.is_none() {
-        plan.nibbles = nibbles::weights(graph, plan.b.base).filter(|w| plan.is_columns(w.depth));
+        let fits =
+            |w: &nibbles::Weights| plan.is_columns(w.depth) && Plan::size(&plan.k).as_const().is_some();
+        plan.nibbles = nibbles::weights(graph, plan.b.base).filter(fits);
     }
     if plan.stride_of(&plan.a, &plan.m).is_none() {
         plan.split_m();
@@ -210,11 +212,10 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
     let packed = constant || plan.nibbles.is_some();
     let extents = Extents { m: &m, n: &n, k: &wide, packed, floats: plan.bytes.is_none() };
     let mut blocks = blocking(e.schedule, &extents);
-    if plan.nibbles.is_some() && e.schedule.unpacks {
-        blocks.1 = BlockSize(nibbles::columns_at_once(k.as_const().unwrap_or(1)));
-    }
     let panels = if plan.bytes.is_none() { halves::panel_type(e, plan.b.base) } else { DType::F32 };
-    blocks = halves::blocks(panels, blocks, k.as_const().unwrap_or(1));
+    if panels != DType::F32 || (plan.nibbles.is_some() && e.schedule.unpacks) {
+        blocks = widening::blocks(blocks, k.as_const().unwrap_or(1));
+    }
     let batch: Vec<(Letter, Dim)> =
         plan.batch.iter().map(|l| (l.clone(), e.grid(l.extent.clone()))).collect();
     let (m0, m_len) = block_axis(e, &m, blocks.0);
@@ -235,7 +236,7 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
     let a = e.buffer(plan.a.base, Access::Read);
     let a_words = [Arg::Null, Arg::Int(Dim::ZERO), Arg::Ptr(a, a_at), Arg::Int(lda)];
     let b_from = e.simplify(&at_batch(&plan.b.at, &|s| zero_or(&n_idx, s)));
-    let column = (n0.clone(), n_len.clone(), blocks.1.bound(&n));
+    let column = (n0.clone(), n_len.clone());
     let out = plan.out.clone();
     let (p, bt) = (plan.clone(), batch.clone());
     let block = Block {
@@ -264,11 +265,8 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
         let operands = Operands::new(e, (a_words, factor), (weights, panels), (set, column.0));
         return requantize::call_and_finish(e, group, node.outputs[0], None, block, operands);
     }
-    let right = if let Some(weights) = plan.nibbles.as_ref().filter(|_| !e.schedule.unpacks) {
+    let right = if let Some(weights) = &plan.nibbles {
         Right::Nibbles(weights.words(e, &column.0))
-    } else if let Some(weights) = &plan.nibbles {
-        let (b, panel) = weights.unpack(e, &column.0, (&column.1, &column.2), &k);
-        Right::Panels(b, Dim::ZERO, panel)
     } else if constant {
         packed_constant(e, &plan, &batch, &column.0, (&k, panels))
     } else if e.schedule.packs {

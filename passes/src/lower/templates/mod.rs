@@ -14,6 +14,7 @@ pub(crate) mod requantize;
 pub(crate) mod rows;
 pub(crate) mod scan;
 pub(crate) mod scatter;
+pub(crate) mod widening;
 
 /// Multiply-adds of f32 that one core does in a nanosecond, for cost estimates.
 pub(crate) const FMA_PER_NS: i64 = 40;
