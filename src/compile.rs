@@ -1,8 +1,8 @@
 //! From a graph to an artifact.
 
-use nnc_codegen::Machine;
 use nnc_codegen::artifact::{self, WriteError};
 use nnc_codegen::cpu::CodegenError;
+use nnc_codegen::{Machine, Precision};
 use nnc_ir::plan::Program;
 use nnc_ir::{Graph, OpError};
 use nnc_passes::{LowerError, Report, Schedule, Target};
@@ -17,6 +17,8 @@ pub struct Options {
     pub target: String,
     /// The device that will run code for devices: `cuda:1`; the first one by default.
     pub device: Option<String>,
+    /// How exact results are.
+    pub precision: Precision,
     /// Run the optimizing passes.
     pub optimize: bool,
     /// Stop after so many rewrites.
@@ -27,7 +29,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { target: "native".into(), device: None, optimize: true, fuel: u64::MAX, origin: (0, 0) }
+        Options {
+            target: "native".into(),
+            device: None,
+            precision: Precision::default(),
+            optimize: true,
+            fuel: u64::MAX,
+            origin: (0, 0),
+        }
     }
 }
 
@@ -138,14 +147,13 @@ pub fn write(lowered: &[Lowered], options: &Options, path: &Path) -> Result<Comp
     let first = lowered.first().map(|l| &l.program);
     let info = ArtifactInfo {
         model: first.map_or_else(String::new, |p| p.plan.name.clone()),
-        precision: "f32".into(),
         writer: env!("CARGO_PKG_VERSION").into(),
         model_hash: options.origin.0,
         options_hash: options.origin.1,
         ..ArtifactInfo::default()
     };
     let programs: Vec<_> = lowered.iter().map(|l| (&l.program, l.machines.clone())).collect();
-    let sizes = artifact::write(&programs, info, path)?;
+    let sizes = artifact::write(&programs, options.precision, info, path)?;
     let names: Vec<String> = Machine::parse_all(&options.target)?.iter().map(Machine::to_string).collect();
     Ok(Compiled {
         n_kernels: first.map_or(0, |p| p.kernels.len()),

@@ -12,6 +12,7 @@ pub mod model;
 pub use compile::{
     CompileError, Compiled, Lowered, Options, compile, emit, lower, lower_all, optimize, target_for, write,
 };
+pub use nnc_codegen::Precision;
 pub use nnc_frontend as frontend;
 pub use nnc_ir as ir;
 pub use nnc_passes as passes;

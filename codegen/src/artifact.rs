@@ -1,9 +1,9 @@
 //! Writes a lowered model with its machine code as an artifact.
 
-use crate::Machine;
 use crate::cpu::{self, CodegenError, CpuTarget};
 use crate::gpu;
 use crate::pack::pack;
+use crate::{Machine, Precision};
 use nnc_ir::plan::{Program, Weight};
 use nnc_ir::{DType, Dim};
 use nnc_runtime::{
@@ -46,6 +46,7 @@ struct Compiled {
 /// machines whose kernels it has; all devices are one target, with a text for each generation.
 pub fn write(
     programs: &[(&Program, Vec<Machine>)],
+    precision: Precision,
     info: ArtifactInfo,
     path: &Path,
 ) -> Result<Sizes, WriteError> {
@@ -59,7 +60,7 @@ pub fn write(
             }
         }
         if !devices.is_empty() {
-            parts.push((*program, for_devices(program, &devices)?));
+            parts.push((*program, for_devices(program, &devices, precision)?));
         }
     }
     let mut writer = ArtifactWriter::create(path)?;
@@ -69,7 +70,11 @@ pub fn write(
     }
     let texts = parts.iter().filter_map(|(_, p)| p.device.as_ref()).flat_map(|d| &d.texts);
     let code = parts.iter().map(|(_, p)| p.code.len()).chain(texts.map(|t| t.text.len())).sum::<usize>();
-    let info = ArtifactInfo { targets: parts.iter().map(|(_, p)| p.target.clone()).collect(), ..info };
+    let info = ArtifactInfo {
+        precision: precision.to_string(),
+        targets: parts.iter().map(|(_, p)| p.target.clone()).collect(),
+        ..info
+    };
     let targets: Vec<TargetCode<'_>> = parts
         .iter()
         .map(|(_, p)| TargetCode { code: &p.code, plan: &p.plan, device: p.device.as_ref() })
@@ -90,12 +95,16 @@ fn for_cpu(program: &Program, cpu: &CpuTarget) -> Result<Compiled, WriteError> {
     Ok(Compiled { plan, target, code: module.code, device: None })
 }
 
-fn for_devices(program: &Program, machines: &[Machine]) -> Result<Compiled, WriteError> {
+fn for_devices(
+    program: &Program,
+    machines: &[Machine],
+    precision: Precision,
+) -> Result<Compiled, WriteError> {
     let mut plan = program.plan.clone();
     let generations: BTreeSet<gpu::Sm> = machines.iter().flat_map(|m| m.generations()).collect();
     let mut modules = Vec::new();
     for sm in generations {
-        modules.push((sm, gpu::compile(&program.kernels, sm)?));
+        modules.push((sm, gpu::compile(&program.kernels, sm, precision)?));
     }
     let device = Some(link_device(&mut plan, program, modules));
     let names: Vec<String> = machines.iter().map(Machine::to_string).collect();

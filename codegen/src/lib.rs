@@ -10,5 +10,7 @@ pub mod gpu;
 mod machine;
 mod narrow;
 pub mod pack;
+mod precision;
 
 pub use machine::Machine;
+pub use precision::Precision;

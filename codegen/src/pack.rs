@@ -1,5 +1,6 @@
 //! Weights in the layouts that microkernels read.
 
+use half::{bf16, f16};
 use nnc_ir::plan::{BytePanels, Packing, PanelAxis, Weight};
 use nnc_ir::{DType, Tensor};
 use std::borrow::Cow;
@@ -11,8 +12,8 @@ const PANEL: usize = 16;
 pub fn pack(weight: &Weight) -> Cow<'_, [u8]> {
     match &weight.packing {
         Packing::Plain => Cow::Borrowed(weight.tensor.bytes()),
-        Packing::Panels { offset, batch, k, n } => {
-            Cow::Owned(bytemuck::cast_slice(&panels(&elems(&weight.tensor), *offset, batch, k, *n)).to_vec())
+        Packing::Panels { offset, batch, k, n, dtype } => {
+            Cow::Owned(narrowed(&panels(&elems(&weight.tensor), *offset, batch, k, *n), *dtype))
         }
         Packing::Taps { taps, channels } => {
             let (x, t, c) = (elems(&weight.tensor), *taps as usize, *channels as usize);
@@ -93,6 +94,15 @@ fn nibbles(t: &Tensor, k: PanelAxis, n: PanelAxis) -> Vec<u8> {
     out
 }
 
+/// The bytes of floats in a type that holds them exactly.
+fn narrowed(x: &[f32], dtype: DType) -> Vec<u8> {
+    match dtype {
+        DType::F16 => x.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
+        DType::BF16 => x.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect(),
+        _ => bytemuck::cast_slice(x).to_vec(),
+    }
+}
+
 /// Offsets of every point of some axes, the last one fastest.
 fn offsets(axes: &[PanelAxis]) -> Vec<i64> {
     axes.iter().fold(vec![0], |outer, a| {
@@ -166,7 +176,13 @@ mod tests {
         let x: Vec<f32> = (0..40).map(|i| i as f32).collect();
         let tensor = Tensor::from_slice(&[20, 2], &x).expect("sizes agree");
         let k = vec![PanelAxis { len: 2, stride: 1 }];
-        let packing = Packing::Panels { offset: 0, batch: vec![], k, n: PanelAxis { len: 20, stride: 2 } };
+        let packing = Packing::Panels {
+            offset: 0,
+            batch: vec![],
+            k,
+            n: PanelAxis { len: 20, stride: 2 },
+            dtype: DType::F32,
+        };
         assert_eq!(packing.elems(), Some(64));
         let bytes = pack(&Weight { tensor, packing }).into_owned();
         let y: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);

@@ -66,6 +66,8 @@ pub enum Packing {
         k: Vec<PanelAxis>,
         /// Columns.
         n: PanelAxis,
+        /// Type of the elements: f32, or a narrower float that holds all of them exactly.
+        dtype: DType,
     },
     /// Depthwise weights `[channels, 1, taps…]` as `[taps][channels]`.
     Taps {
@@ -105,7 +107,8 @@ impl Packing {
     pub fn dtype(&self, of: DType) -> DType {
         match self {
             Packing::Plain => of,
-            Packing::Panels { .. } | Packing::Taps { .. } => DType::F32,
+            Packing::Panels { dtype, .. } => *dtype,
+            Packing::Taps { .. } => DType::F32,
             Packing::Nibbles { .. } => DType::U8,
             Packing::Bytes(_) => DType::I8,
             Packing::Sums(_) => DType::I32,

@@ -1,6 +1,6 @@
 //! What a pass is, and the report that every rewrite goes through.
 
-use nnc_ir::{Graph, OpError, Outcome, Rewriter, rewrite};
+use nnc_ir::{Dim, Graph, OpError, Outcome, Rewriter, rewrite};
 
 pub(crate) use nnc_ir::NodeView;
 
@@ -34,6 +34,8 @@ pub struct Schedule {
     pub chunk: i64,
     /// Rows and columns of a product in one grid point; `None`: as caches want it.
     pub block: Option<(i64, i64)>,
+    /// How products of few rows are made; `None`: as all others are.
+    pub few: Option<FewRows>,
     /// The right operand of a product is packed into panels first; else it is read where it lies.
     pub packs: bool,
     /// A right operand of four-bit numbers is unpacked into panels of floats first; else the product reads
@@ -44,29 +46,61 @@ pub struct Schedule {
     pub runs: Option<(i64, i64)>,
     /// Softmax and normalization of rows are microkernels; else loops.
     pub row_kernels: bool,
+    /// Loops over rows that a grid point takes side by side; `None`: a row a point.
+    pub short_rows: Option<ShortRows>,
     /// Depthwise convolution is a microkernel; else a loop for each element.
     pub depthwise_kernel: bool,
 }
 
+/// Products that are bound by how fast the right operand comes from memory: many small grid points.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FewRows {
+    /// Most rows.
+    pub rows: i64,
+    /// Least columns of a grid point.
+    pub columns: i64,
+    /// A grid point has twice the columns as long as this many points are left.
+    pub points: i64,
+}
+
+/// Rows that are too short to be shared out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShortRows {
+    /// Most elements of a row.
+    pub longest: i64,
+    /// Rows of a grid point.
+    pub at_once: i64,
+}
+
 impl Schedule {
+    /// Rows of a grid point where rows of `n` elements are short.
+    pub(crate) fn rows_at_once(&self, n: &Dim) -> Option<i64> {
+        let n = n.as_const()?;
+        self.short_rows.filter(|rows| n <= rows.longest).map(|rows| rows.at_once)
+    }
+
     /// Threads with caches of their own and microkernels for all that is hot.
     pub const CPU: Schedule = Schedule {
         chunk: 4096,
         block: None,
+        few: None,
         packs: true,
         unpacks: true,
         runs: Some((512, 64)),
         row_kernels: true,
+        short_rows: None,
         depthwise_kernel: true,
     };
     /// Blocks of threads: small tiles, many grid points, loops that are spread over the threads.
     pub const GPU: Schedule = Schedule {
         chunk: 1024,
         block: Some((64, 64)),
+        few: Some(FewRows { rows: 8, columns: 16, points: 256 }),
         packs: false,
         unpacks: false,
         runs: None,
         row_kernels: false,
+        short_rows: Some(ShortRows { longest: 1024, at_once: 8 }),
         depthwise_kernel: false,
     };
 }

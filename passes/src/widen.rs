@@ -4,8 +4,8 @@
 //! operands: nothing is rounded between two operators, as in a machine with wide accumulators. Casts from
 //! wider floats, which the model spells out, round, and so do the borders of the graph, of loops and of
 //! branches. Casts from integers do not: the sums of a quantized product lie beyond what f16 can hold.
-//! Tables that are only indexed keep their type; weights that arithmetic reads are stored in f32, since no
-//! microkernel reads narrower panels.
+//! Tables that are only indexed keep their type; weights that arithmetic reads become f32 here, and are
+//! stored in narrow panels all the same (`lower/templates/halves.rs`).
 
 use crate::pass::{NodeView, Pass, Report, Target};
 use nnc_ir::{Attr, BlockId, DType, Graph, OpError, Outcome, Rewriter, Tensor, ValueId, ops};

@@ -37,6 +37,8 @@ const CALLS: &[Row] = &[
         w.int(2)?.checked_mul(w.int(3)?)?.checked_mul(each)
     }),
     ("f32_pack_b", &[], |_| Some(0)),
+    ("f16_to_f32", &[], |_| Some(0)),
+    ("bf16_to_f32", &[], |_| Some(0)),
     // The zero point and the scale.
     ("f32_unpack4", &[2, 3], |w| w.int(2)?.checked_mul(w.int(3)?)?.checked_mul(2 * PANEL)),
 ];

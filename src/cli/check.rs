@@ -108,7 +108,7 @@ fn print(facts: &Facts, config: &Config) {
     let note =
         if facts.dynamic.is_empty() { "" } else { " (dynamic sizes taken as 1 unless given by --dim)" };
     say!("  memory   {} weights, {} activations{note}", bytes(facts.weights), bytes(facts.arena));
-    say!("  kernels  {}, f32, {}", facts.kernels, config.compile.target);
+    say!("  kernels  {}, {}, {}", facts.kernels, config.compile.precision, config.compile.target);
 }
 
 fn to_json(args: &CheckArgs, outcome: &Result<Facts, Vec<Problem>>) -> serde_json::Value {
@@ -118,7 +118,7 @@ fn to_json(args: &CheckArgs, outcome: &Result<Facts, Vec<Problem>>) -> serde_jso
             "model": args.model.display().to_string(), "supported": true, "problems": [],
             "inputs": f.inputs.iter().map(port).collect::<Vec<_>>(),
             "outputs": f.outputs.iter().map(port).collect::<Vec<_>>(),
-            "dynamic": f.dynamic, "precision": "f32", "weights_bytes": f.weights,
+            "dynamic": f.dynamic, "precision": args.compile.precision.name(), "weights_bytes": f.weights,
             "activation_bytes": f.arena, "kernels": f.kernels,
         }),
         Err(problems) => {

@@ -141,7 +141,7 @@ fn compile(args: &CompileArgs, config: &Config, graph: &Graph, output: &Path) ->
         code: compiled.code,
         peak: arena(&program.plan, &sizes).1,
         target: compiled.target,
-        precision: "f32".into(),
+        precision: options.precision.to_string(),
         page: args.report.clone(),
         proof: None,
     })
@@ -230,7 +230,7 @@ pub(crate) fn kernel_text(graph: &Graph, stage: &str, options: &nnc::Options) ->
     let program = nnc::lower(graph, options)?;
     let target = match machine {
         Machine::Cuda(sm) if stage != "tiles" => {
-            let module = gpu::compile(&program.kernels, sm.unwrap_or(gpu::Sm::Sm75));
+            let module = gpu::compile(&program.kernels, sm.unwrap_or(gpu::Sm::Sm75), options.precision);
             return module.map(|m| m.text).map_err(|e| Failure::internal(e.to_string()));
         }
         Machine::Cuda(_) => None,

@@ -39,7 +39,8 @@ impl Config {
         let for_device = raw.device.is_some() && raw.target == "native";
         let target = if for_device { "cuda".to_owned() } else { raw.target.clone() };
         let device = raw.device.clone();
-        let compile = Options { target, device, optimize, fuel: raw.fuel, ..Options::default() };
+        let (precision, fuel) = (raw.precision, raw.fuel);
+        let compile = Options { target, device, precision, optimize, fuel, ..Options::default() };
         Ok(Config { import, compile })
     }
 

@@ -1,6 +1,7 @@
 //! Options of compilation as they are written on the command line; `config` makes sense of them.
 
 use clap::Args;
+use nnc::Precision;
 
 /// What to compile, and how.
 #[derive(Args, Clone, Debug, Default)]
@@ -13,6 +14,11 @@ pub(crate) struct CompileOptions {
     /// Run on this device: cuda:0. What has to be compiled for it is; an artifact needs a target for it.
     #[arg(long, value_name = "NAME", help_heading = "Compilation")]
     pub(crate) device: Option<String>,
+    /// How exact products of floats are on devices. f32: as f32 arithmetic, split into bf16 where there are
+    /// tensor cores; f32-strict: f32 arithmetic alone; f32-fast: up to 5e-5 off; bf16, f16: operands rounded
+    /// to these. CPUs compute in f32 in every class.
+    #[arg(long, default_value = "f32", value_name = "CLASS", value_parser = precision, help_heading = "Compilation")]
+    pub(crate) precision: Precision,
     /// 0: a kernel for each operator, no rewriting of the graph; 1 to 3: all optimizations
     /// (3 searches no further than 2).
     #[arg(short = 'O', value_name = "LEVEL", default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3), help_heading = "Compilation")]
@@ -26,4 +32,9 @@ pub(crate) struct CompileOptions {
     /// Values to compute in place of the model's outputs.
     #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Compilation")]
     pub(crate) outputs: Vec<String>,
+}
+
+fn precision(text: &str) -> Result<Precision, String> {
+    let known = || Precision::ALL.map(Precision::name).join(", ");
+    Precision::from_name(text).ok_or_else(|| format!("expected one of {}", known()))
 }

@@ -59,7 +59,8 @@ pub(crate) fn prove(model: &Path, graph: &Graph, artifact: &Path, config: &Confi
         sets.push(DataSet { inputs, outputs });
     }
     let stated = if known > 0 { stated_tolerance(folder)? } else { None };
-    let tolerance = stated.unwrap_or_else(|| Tolerance::default_for(is_coarse(graph)));
+    let tolerance =
+        stated.unwrap_or_else(|| Tolerance::default_for(is_coarse(graph, config.compile.precision)));
     let inputs: Vec<String> = session.inputs().into_iter().map(|p| p.name).collect();
     let outputs: Vec<String> = session.outputs().into_iter().map(|p| p.name).collect();
     let mut difference = Difference::default();

@@ -60,7 +60,8 @@ pub(crate) fn run(args: &ShowArgs) -> Result<ExitCode, Failure> {
             return Err(Failure::user(what).help("give the model that it was compiled from"));
         }
         let artifact = Artifact::open(&args.model)?;
-        show_plan(args, &Shown { plan: artifact.plan(), kernels: None, sizes: &config.sizes() });
+        let (plan, precision) = (artifact.plan(), artifact.info().precision.as_str());
+        show_plan(args, &Shown { plan, kernels: None, sizes: &config.sizes(), precision });
         return Ok(ExitCode::SUCCESS);
     }
     let bar = spinner("compiling");
@@ -90,7 +91,8 @@ pub(crate) fn run(args: &ShowArgs) -> Result<ExitCode, Failure> {
             };
             let kernels = program.kernels.iter().map(kernel).collect();
             let plan = Plan { kernels, ..program.plan };
-            show_plan(args, &Shown { plan: &plan, kernels: Some(&program.kernels), sizes: &config.sizes() });
+            let (kernels, precision) = (Some(program.kernels.as_slice()), config.compile.precision.name());
+            show_plan(args, &Shown { plan: &plan, kernels, sizes: &config.sizes(), precision });
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -132,6 +134,8 @@ struct Shown<'a> {
     /// Their tile programs.
     kernels: Option<&'a [nnc_ir::tile::Kernel]>,
     sizes: &'a Sizes,
+    /// Its class.
+    precision: &'a str,
 }
 
 fn show_plan(args: &ShowArgs, shown: &Shown<'_>) {
@@ -146,7 +150,7 @@ fn show_plan(args: &ShowArgs, shown: &Shown<'_>) {
 
 /// A row a step: what it runs, for which node, and what it costs.
 fn steps(shown: &Shown<'_>, with_costs: bool, json: bool) {
-    let Shown { plan, kernels, sizes } = *shown;
+    let Shown { plan, kernels, sizes, precision } = *shown;
     let all = costs(plan, kernels, sizes);
     if json {
         for c in &all {
@@ -179,7 +183,8 @@ fn steps(shown: &Shown<'_>, with_costs: bool, json: bool) {
     print_table(&table);
     let costs = if with_costs { totals(&all) } else { String::new() };
     let (_, peak) = arena(plan, sizes);
-    say!("{} steps, {} kernels, activations {}{costs}", all.len(), plan.kernels.len(), bytes(peak));
+    let n_kernels = plan.kernels.len();
+    say!("{} steps, {n_kernels} kernels, {precision}, activations {}{costs}", all.len(), bytes(peak));
     let at = at_sizes(plan, sizes);
     if !at.is_empty() {
         say!("at {at}; --dim gives others");

@@ -12,8 +12,8 @@ use super::out::say;
 use super::reference::{self, Engine, Model};
 use super::roundtrip::loss;
 use clap::Args;
-use nnc::CompileError;
 use nnc::model::ModelError;
+use nnc::{CompileError, Precision};
 use nnc_ir::{DType, Graph};
 use nnc_runtime::{Executor, Isa, Session, Value};
 use nnc_tensor::compare::{Difference, Tolerance};
@@ -217,7 +217,7 @@ fn verify(
         config.compile.target = nnc::target_for(isa).into();
     }
     let graph = nnc::model::import(&model_of(case), &config.import).map_err(refused)?;
-    let tolerance = tolerance(case, args, &graph)?;
+    let tolerance = tolerance(case, args, &graph, config.compile.precision)?;
     let mut session = engine::build(&graph, &config.compile, isa, executor).map_err(not_built)?;
     let sets = data_sets(case, &session, &config)?;
     let names: Vec<String> = session.inputs().into_iter().map(|p| p.name).collect();
@@ -272,16 +272,21 @@ fn not_built(e: EngineError) -> Stop {
     }
 }
 
-fn tolerance(case: &Path, args: &VerifyArgs, graph: &Graph) -> Result<Tolerance, Failure> {
+fn tolerance(
+    case: &Path,
+    args: &VerifyArgs,
+    graph: &Graph,
+    precision: Precision,
+) -> Result<Tolerance, Failure> {
     if args.rtol.is_some() || args.atol.is_some() {
         return Ok(Tolerance::Given { rtol: args.rtol.unwrap_or(0.0), atol: args.atol.unwrap_or(0.0) });
     }
-    Ok(stated_tolerance(case)?.unwrap_or_else(|| Tolerance::default_for(is_coarse(graph))))
+    Ok(stated_tolerance(case)?.unwrap_or_else(|| Tolerance::default_for(is_coarse(graph, precision))))
 }
 
-/// The graph computes with types of few bits.
-pub(crate) fn is_coarse(graph: &Graph) -> bool {
-    let mut coarse = false;
+/// The graph computes with types of few bits, or may by its precision class.
+pub(crate) fn is_coarse(graph: &Graph, precision: Precision) -> bool {
+    let mut coarse = precision.is_coarse();
     graph.visit_nodes(graph.body(), &mut |n| {
         let node = graph.node(n);
         let few_bits = |d: DType| (d.is_float() && d.bits() <= 16) || (d.is_int() && d.bits() <= 8);

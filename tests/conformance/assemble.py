@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Prints models as PTX and assembles the text for every generation of devices.
 
-    assemble.py --nnc target/release/nnc --ptxas PATH [--generations sm_75,sm_80] [--jobs 2] [--json FILE]
-        FOLDER_OR_MODEL..
+    assemble.py --nnc target/release/nnc --ptxas PATH [--generations sm_75,sm_80] [--precision bf16]
+        [--jobs 2] [--json FILE] FOLDER_OR_MODEL..
 
 A model that the compiler refuses is counted by its message; a text that ptxas refuses, or whose kernels
 spill registers, fails. ptxas is in the package nvidia-cuda-nvcc and needs no GPU.
@@ -29,13 +29,14 @@ def models(paths):
 
 def assemble(args, model):
     """The message why there is no text, or what ptxas says of each text."""
-    failures, registers, kernels, spills = [], 0, 0, 0
+    failures, registers, shared, kernels, spills = [], 0, 0, 0, 0
     with tempfile.TemporaryDirectory() as folder:
         for generation in args.generations.split(","):
             devices = GENERATIONS[generation]
             text = pathlib.Path(folder) / f"{generation}.ptx"
             target = f"cuda:{generation}"
-            command = [args.nnc, "compile", str(model), "--target", target, "--emit", "asm", "-o", str(text)]
+            command = [args.nnc, "compile", str(model), "--target", target, "--precision", args.precision]
+            command += ["--emit", "asm", "-o", str(text)]
             run = subprocess.run(command, capture_output=True, text=True, timeout=600)
             if run.returncode != 0:
                 return {"refused": (run.stderr.strip() or "no message").splitlines()[0]}
@@ -46,9 +47,13 @@ def assemble(args, model):
                     failures.append(f"{device}: {run.stderr.strip()[:400]}")
                 used = re.findall(r"Used (\d+) registers", run.stderr)
                 registers = max([registers, *map(int, used)])
+                shared = max([shared, *map(int, re.findall(r"(\d+) bytes smem", run.stderr))])
                 spills += sum(map(int, re.findall(r"(\d+) bytes spill stores", run.stderr)))
                 kernels += len(used)
-    return {"failures": failures, "kernels": kernels, "registers": registers, "spill_bytes": spills}
+    return {
+        "failures": failures, "kernels": kernels, "registers": registers, "shared_bytes": shared,
+        "spill_bytes": spills,
+    }
 
 
 def main():
@@ -56,6 +61,7 @@ def main():
     parser.add_argument("--nnc", required=True)
     parser.add_argument("--ptxas", required=True)
     parser.add_argument("--generations", default=",".join(GENERATIONS))
+    parser.add_argument("--precision", default="f32")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--json")
     parser.add_argument("paths", nargs="+")
@@ -76,10 +82,10 @@ def main():
     for name, size in spilling.items():
         print(f"  spills  {name}: {size} bytes")
     kernels = sum(r["kernels"] for r in made.values())
-    most = max((r["registers"] for r in made.values()), default=0)
+    most = {key: max((r[key] for r in made.values()), default=0) for key in ("registers", "shared_bytes")}
     print(
-        f"{len(found)} models, {len(made)} with code, {len(made) - len(broken)} assembled, "
-        f"{kernels} kernels assembled, at most {most} registers"
+        f"{args.precision}: {len(found)} models, {len(made)} with code, {len(made) - len(broken)} assembled, "
+        f"{kernels} kernels assembled, at most {most['registers']} registers, {most['shared_bytes']} bytes shared"
     )
     return 1 if broken or spilling else 0
 

@@ -6,10 +6,11 @@
 
 Widths are divided by a factor: every number of at least 32 that is a size of some weight, wherever it occurs
 (sizes of weights, shapes in constants, groups, hidden sizes); with "heads", also what divides such a size and
-occurs in the shapes of inputs or in constants, as the sizes of attention heads do. Images are cut to a size, symbolic dimensions
-to small numbers. The graph stays as the exporter wrote it, with all of its layers. Weights are drawn by the
-recipes of materialize.py. Each model gets a folder with its inputs, and no outputs: whoever runs it compares
-with a reference of its own. --search needs onnxruntime, to see whether a reduced model still runs.
+occurs in the shapes of inputs or in constants, as the sizes of attention heads do. Images are cut to a size,
+symbolic dimensions to small numbers; "also" maps further numbers, such as those of patches. The graph stays as
+the exporter wrote it, with all of its layers. Weights are drawn by the recipes of materialize.py. Each model gets
+a folder with its inputs, and no outputs: whoever runs it compares with a reference of its own. --search needs
+onnxruntime, to see whether a reduced model still runs.
 """
 
 import argparse
@@ -61,8 +62,8 @@ def reduce_constants(tools, model, widths: dict) -> None:
             array = numpy_helper.to_array(tensor)
             changed = np.array([widths.get(int(v), int(v)) for v in array.ravel()], np.int64)
             tools.fill(tensor, changed.reshape(array.shape))
-        elif tensor.data_type != TensorProto.INT64 and any(d in widths for d in tensor.dims):
-            # Small weights are there as they are; a part of one is as good as another.
+        elif any(d in widths for d in tensor.dims):
+            # What is there as it is: a part of it is as good as another.
             array = numpy_helper.to_array(tensor)[tuple(slice(widths.get(d, d)) for d in tensor.dims)]
             del tensor.dims[:]
             tensor.dims.extend(array.shape)
@@ -93,17 +94,24 @@ def reduce_inputs(model, record, widths: dict, size: int) -> None:
                 d.dim_value = size
             elif d.dim_value in widths:
                 d.dim_value = widths[d.dim_value]
-    for name, value in record["dims"].items():
-        record["dims"][name] = min(value, BATCH if "batch" in name or name in ("n", "N") else LENGTH)
+    sizes = record["dims"]
+    small = {n: min(v, BATCH if "batch" in n or n in ("n", "N") else LENGTH) for n, v in sizes.items()}
+    for name, value in sizes.items():
+        # What was a sum of two others, as of past and present, stays one.
+        sums = [small[a] + small[b] for a, b in itertools.combinations(sizes, 2) if sizes[a] + sizes[b] == value]
+        if sums and value > LENGTH:
+            small[name] = sums[0]
+    sizes.update(small)
     for spec in record["inputs"].values():
         if spec.get("high") in widths:
             spec["high"] = widths[spec["high"]]
 
 
-def reduced(tools, folder: Path, name: str, factor: int, size: int, heads: bool = False):
+def reduced(tools, folder: Path, name: str, factor: int, size: int, heads: bool = False, also: dict | None = None):
     """The reduced model and its inputs."""
     model, record = tools.load(folder, name)
     widths = width_map(tools, model, factor, heads) if factor > 1 else {}
+    widths.update({int(k): v for k, v in (also or {}).items()})
     reduce_constants(tools, model, widths)
     reduce_attributes(tools, model, widths)
     reduce_inputs(model, record, widths, size)

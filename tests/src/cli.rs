@@ -69,6 +69,19 @@ fn listing(folder: &TempDir) -> Vec<OsString> {
 }
 
 #[test]
+fn precision_classes_are_kept() {
+    let f = folder(&[("m.onnx", &relu(&[0, 3]))]);
+    let json: serde_json::Value =
+        serde_json::from_str(&good(&f, "compile m.onnx --precision f32-fast --json")).unwrap();
+    assert_eq!(json["precision"], "f32-fast");
+    let printed = good(&f, "show m.nnc");
+    assert!(printed.contains("1 kernels, f32-fast, "), "{printed}");
+    let printed = good(&f, "show m.onnx");
+    assert!(printed.contains("1 kernels, f32, "), "{printed}");
+    bad(&f, "compile m.onnx --precision f8", &["--precision", "f32-strict"]);
+}
+
+#[test]
 fn compiles_and_runs() {
     let x = Tensor::from_slice(&[2, 3], &[-1.0f32, 2.0, -3.0, 4.0, -5.0, 6.0]).unwrap();
     let f = folder(&[("m.onnx", &relu(&[0, 3])), ("x.npy", &write_npy(&x).unwrap())]);

@@ -5,8 +5,7 @@ use crate::compare::error;
 use crate::interpreted::{self, Settings};
 use crate::models::{folder, import_file, protos, verify_with};
 use crate::program::root;
-use crate::standard;
-use nnc::Options;
+use crate::standard::Generation;
 use nnc_ir::{Builder, DType, Dim, Graph, Interpreter, ScalarOp, Tensor, Type, Value};
 use nnc_runtime::device::Located;
 use nnc_runtime::{RunOptions, Session};
@@ -19,16 +18,15 @@ fn session(path: &Path) -> Session {
 /// Runs a graph's code for devices three times, the second time in the memory that the first one left and the
 /// third time from the recording that the second one made.
 pub(crate) fn on_device(graph: &Graph, inputs: &[Value]) -> Vec<Value> {
-    on_generation(graph, inputs, standard::options(), (7, 5))
+    on_generation(graph, inputs, Generation::SM_80)
 }
 
 /// The same for the code of a generation.
-fn on_generation(graph: &Graph, inputs: &[Value], options: Options, capability: (u32, u32)) -> Vec<Value> {
+fn on_generation(graph: &Graph, inputs: &[Value], generation: Generation) -> Vec<Value> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("model.nnc");
-    nnc::compile(graph, &options, &path).unwrap_or_else(|e| panic!("{e}"));
-    let settings = Settings { capability, ..Settings::default() };
-    let (mut session, _) = interpreted::open(&path, settings).unwrap_or_else(|e| panic!("{e}"));
+    nnc::compile(graph, &generation.options(), &path).unwrap_or_else(|e| panic!("{e}"));
+    let (mut session, _) = interpreted::open(&path, generation.settings()).unwrap_or_else(|e| panic!("{e}"));
     let names: Vec<String> = session.inputs().into_iter().map(|p| p.name).collect();
     let named: Vec<(&str, Value)> = names.iter().map(String::as_str).zip(inputs.iter().cloned()).collect();
     let first = session.run(&named).unwrap_or_else(|e| panic!("{e}"));
@@ -42,20 +40,10 @@ fn on_generation(graph: &Graph, inputs: &[Value], options: Options, capability: 
 }
 
 /// The largest relative error of a graph's code for every generation of devices whose kernels differ.
-pub(crate) fn generations_against_interpreter(graph: &Graph, inputs: &[Value]) -> f64 {
-    let expected = Interpreter::new(graph).run(inputs).expect("the interpreter runs the graph");
-    let found = [("cuda:sm_75", (7, 5)), ("cuda:sm_80", (8, 0))].map(|(target, capability)| {
-        let options = Options { target: target.into(), ..Options::default() };
-        on_generation(graph, inputs, options, capability)
-    });
-    found.iter().flat_map(|f| expected.iter().zip(f)).map(|(e, f)| error(e, f)).fold(0.0, f64::max)
-}
-
-/// The largest relative error of a graph's code for devices.
 pub(crate) fn device_against_interpreter(graph: &Graph, inputs: &[Value]) -> f64 {
     let expected = Interpreter::new(graph).run(inputs).expect("the interpreter runs the graph");
-    let found = on_device(graph, inputs);
-    expected.iter().zip(&found).map(|(e, f)| error(e, f)).fold(0.0, f64::max)
+    let found = [Generation::SM_75, Generation::SM_80].map(|g| on_generation(graph, inputs, g));
+    found.iter().flat_map(|f| expected.iter().zip(f)).map(|(e, f)| error(e, f)).fold(0.0, f64::max)
 }
 
 /// Numbers of every size and kind.
@@ -172,7 +160,7 @@ fn functions_keep_their_bounds(dtype: DType) {
 #[test]
 fn trained_models_agree_with_their_expected_outputs() {
     for name in ["digits", "voice", "keywords"] {
-        let error = verify_with(&root().join("examples").join(name), &standard::options(), session);
+        let error = verify_with(&root().join("examples").join(name), &Generation::SM_80.options(), session);
         assert!(error <= 1e-4, "{name}: relative L2 error {error:.2e}");
     }
     for (name, bound) in [
@@ -184,7 +172,7 @@ fn trained_models_agree_with_their_expected_outputs() {
         ("tree-xgboost", 1e-4),
     ] {
         let Some(folder) = folder(&format!("trained/{name}")) else { return };
-        let error = verify_with(&folder, &standard::options(), session);
+        let error = verify_with(&folder, &Generation::SM_80.options(), session);
         assert!(error <= bound, "{name}: relative L2 error {error:.2e}");
     }
 }
@@ -195,7 +183,7 @@ fn a_state_on_the_device_is_the_state_on_the_host() {
     let folder = root().join("examples/voice");
     let temporary = tempfile::tempdir().expect("a temporary folder");
     let path = temporary.path().join("model.nnc");
-    nnc::compile(&import_file(&folder.join("model.onnx")), &standard::options(), &path)
+    nnc::compile(&import_file(&folder.join("model.onnx")), &Generation::SM_80.options(), &path)
         .unwrap_or_else(|e| panic!("{e}"));
     let (mut session, device) =
         interpreted::open(&path, Settings::default()).unwrap_or_else(|e| panic!("{e}"));

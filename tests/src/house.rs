@@ -40,6 +40,7 @@ const UNSAFE: &[&str] = &[
     "src/map.rs",
     "codegen/tests/run/harness.rs",
     "runtime/examples/measure.rs",
+    "runtime/tests/driver/stub.rs",
     "runtime/tests/run/allocations.rs",
 ];
 

@@ -23,7 +23,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { capability: (7, 5), limit: u64::MAX, blocks: u32::MAX, text: None }
+        Settings { capability: (8, 0), limit: u64::MAX, blocks: u32::MAX, text: None }
     }
 }
 
@@ -41,6 +41,19 @@ struct State {
     modules: Vec<(Module, Vec<String>)>,
     instructions: u64,
     replays: u64,
+    conflicts: u64,
+    work: Vec<Work>,
+}
+
+/// What a launch did.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// The entry.
+    pub entry: String,
+    /// Threads of all blocks.
+    pub threads: u64,
+    /// Instructions, counted for each thread that ran them.
+    pub instructions: u64,
 }
 
 impl Interpreted {
@@ -57,6 +70,16 @@ impl Interpreted {
     /// Recordings that were started.
     pub fn replays(&self) -> u64 {
         self.0.state().replays
+    }
+
+    /// How often lanes waited for others at a bank of shared memory, in all launches.
+    pub fn conflicts(&self) -> u64 {
+        self.0.state().conflicts
+    }
+
+    /// What each launch did, in order.
+    pub fn work(&self) -> Vec<Work> {
+        self.0.state().work.clone()
     }
 
     /// The text of the first module.
@@ -177,12 +200,16 @@ impl Launch {
 
 impl Shared {
     fn launch(&self, l: &DeviceLaunch<'_>) -> Result<(), DeviceError> {
-        let State { memory, modules, instructions, .. } = &mut *self.state();
+        let State { memory, modules, instructions, conflicts, work, .. } = &mut *self.state();
         let (module, entries) = &modules[l.module as usize];
         let params = params(memory, l).map_err(|e| failed("find the buffers", e))?;
         let (grid, block) = ([l.blocks.min(self.settings.blocks), 1, 1], [l.threads, 1, 1]);
         let run = module.launch(memory, &entries[l.entry], grid, block, 0, &params);
-        *instructions += run.map_err(|e| failed("run a kernel", e))?.instructions;
+        let stats = run.map_err(|e| failed("run a kernel", e))?;
+        *instructions += stats.instructions;
+        *conflicts += stats.conflicts;
+        let threads = u64::from(grid[0]) * u64::from(l.threads);
+        work.push(Work { entry: entries[l.entry].clone(), threads, instructions: stats.instructions });
         Ok(())
     }
 }

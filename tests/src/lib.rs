@@ -14,6 +14,8 @@ mod examples;
 #[cfg(test)]
 mod filetests;
 #[cfg(test)]
+mod halves;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod models;
@@ -24,6 +26,8 @@ mod onnx;
 #[cfg(test)]
 mod operators;
 #[cfg(test)]
+mod precision;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod promises;
@@ -31,5 +35,7 @@ mod promises;
 mod quantized;
 #[cfg(test)]
 mod random_graphs;
+#[cfg(test)]
+mod shapes;
 #[cfg(test)]
 mod targets;

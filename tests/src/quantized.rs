@@ -2,7 +2,7 @@
 //! the same to the last bit.
 
 use crate::compare::compiled_against_interpreter;
-use crate::device::generations_against_interpreter;
+use crate::device::device_against_interpreter;
 use nnc::Options;
 use nnc_ir::{Attr, Builder, DType, Dim, Graph, OpError, ScalarOp, Tensor, Type, Value, ValueId, attrs};
 
@@ -36,7 +36,7 @@ impl Model {
             let options = Options { optimize, ..Options::default() };
             assert_eq!(compiled_against_interpreter(&self.graph, &self.inputs, &options), 0.0);
         }
-        assert_eq!(generations_against_interpreter(&self.graph, &self.inputs), 0.0, "on a device");
+        assert_eq!(device_against_interpreter(&self.graph, &self.inputs), 0.0, "on a device");
     }
 }
 
@@ -268,7 +268,7 @@ fn weights_of_four_bits() {
         m.graph.output_names = vec!["y".into()];
         let error = compiled_against_interpreter(&m.graph, &m.inputs, &Options::default());
         assert!(error < 1e-6, "relative error {error} at block {block}");
-        let error = generations_against_interpreter(&m.graph, &m.inputs);
+        let error = device_against_interpreter(&m.graph, &m.inputs);
         assert!(error < 1e-6, "relative error {error} at block {block} on a device");
     }
 }

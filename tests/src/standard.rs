@@ -1,7 +1,7 @@
 //! A case in the standard's layout, `model.onnx` beside `test_data_set_N`, run by the interpreter of PTX and
 //! compared as `nnc verify` compares.
 
-use crate::interpreted;
+use crate::interpreted::{self, Settings};
 use nnc::model::ModelError;
 use nnc::{CompileError, Options};
 use nnc_frontend::ImportOptions;
@@ -34,13 +34,34 @@ pub struct Passed {
     pub instructions: u64,
 }
 
-/// What is compiled for the interpreter.
-pub fn options() -> Options {
-    Options { target: "cuda:sm_75".into(), ..Options::default() }
+/// A generation of devices whose kernels differ from another's.
+#[derive(Clone, Copy, Debug)]
+pub struct Generation {
+    /// The target.
+    pub target: &'static str,
+    /// Its compute capability.
+    pub capability: (u32, u32),
 }
 
-/// Runs a case on all of its data sets.
-pub fn run(case: &Path) -> Result<Passed, CaseError> {
+impl Generation {
+    /// The oldest one.
+    pub const SM_75: Generation = Generation { target: "cuda:sm_75", capability: (7, 5) };
+    /// The one whose text most devices take.
+    pub const SM_80: Generation = Generation { target: "cuda:sm_80", capability: (8, 0) };
+
+    /// What is compiled for it.
+    pub fn options(self) -> Options {
+        Options { target: self.target.into(), ..Options::default() }
+    }
+
+    /// How it is interpreted.
+    pub fn settings(self) -> Settings {
+        Settings { capability: self.capability, ..Settings::default() }
+    }
+}
+
+/// Runs a case on all of its data sets by the code of a generation.
+pub fn run(case: &Path, generation: Generation) -> Result<Passed, CaseError> {
     let graph =
         nnc::model::import(&case.join("model.onnx"), &ImportOptions::default()).map_err(|e| match e {
             ModelError::Refused { .. } => CaseError::Unsupported(e.to_string()),
@@ -49,11 +70,11 @@ pub fn run(case: &Path) -> Result<Passed, CaseError> {
     let tolerance = stated(case)?.unwrap_or_else(|| Tolerance::default_for(is_coarse(&graph)));
     let folder = tempfile::tempdir().map_err(failed)?;
     let path = folder.path().join("model.nnc");
-    nnc::compile(&graph, &options(), &path).map_err(|e| match e {
+    nnc::compile(&graph, &generation.options(), &path).map_err(|e| match e {
         CompileError::Lower(e) => CaseError::Unsupported(e.to_string()),
         e => failed(e),
     })?;
-    let (mut session, device) = interpreted::open(&path, interpreted::Settings::default()).map_err(failed)?;
+    let (mut session, device) = interpreted::open(&path, generation.settings()).map_err(failed)?;
     let (inputs, outputs) = (session.inputs(), session.outputs());
     let mut difference = Difference::default();
     for set in data_sets(case) {

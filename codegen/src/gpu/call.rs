@@ -1,21 +1,25 @@
 //! Microkernels as device code: one row a contract, each a generator that all threads of a block run.
 
-use super::gemm;
 use super::kernel::{Emitter, Result, Space};
 use super::ptx::{Kind, Reg};
 use super::scalar::is_signed;
-use nnc_ir::tile::Arg;
+use super::{Sm, gemm};
+use crate::Precision;
+use nnc_ir::tile::{Arg, Stmt};
 use nnc_ir::{DType, Dim};
 
 /// Writes the code of one call.
 type Generator = fn(&mut Emitter<'_>, &[Arg]) -> Result<()>;
 
+/// The shared memory that it takes.
+type Shared = fn(Precision, Sm) -> i64;
+
 /// Contracts that have device code.
-const ROWS: &[(&str, u32, Generator)] = &[
-    ("f32_gemm", 2, gemm::packed),
-    ("f32_gemm_strided", 1, gemm::strided),
-    ("f32_gemm_nibbles", 1, gemm::nibbles),
-    ("i8_gemm", 1, gemm::i8),
+const ROWS: &[(&str, u32, Generator, Shared)] = &[
+    ("f32_gemm", 2, gemm::packed, gemm::shared_of_floats),
+    ("f32_gemm_strided", 1, gemm::strided, gemm::shared_of_floats),
+    ("f32_gemm_nibbles", 1, gemm::nibbles, gemm::shared_of_floats),
+    ("i8_gemm", 1, gemm::i8, gemm::shared_of_bytes),
 ];
 
 /// An address among a call's arguments.
@@ -28,9 +32,23 @@ pub(super) struct Pointer {
 impl Emitter<'_> {
     /// Writes a microkernel's code in place of its call.
     pub(super) fn call(&mut self, contract: &str, version: u32, args: &[Arg]) -> Result<()> {
-        let row = ROWS.iter().find(|(name, v, _)| *name == contract && *v == version);
-        let (_, _, generator) = row.ok_or_else(|| format!("microkernel {contract} version {version}"))?;
+        let row = ROWS.iter().find(|(name, v, ..)| *name == contract && *v == version);
+        let (_, _, generator, _) = row.ok_or_else(|| format!("microkernel {contract} version {version}"))?;
         generator(self, args)
+    }
+
+    /// The most shared memory that the tiles of a microkernel in the code take.
+    pub(super) fn most_tiles(&self, body: &[Stmt]) -> i64 {
+        let of = |s: &Stmt| match s {
+            Stmt::For(l) => self.most_tiles(&l.body),
+            Stmt::If { then, otherwise, .. } => self.most_tiles(then).max(self.most_tiles(otherwise)),
+            Stmt::Call { contract, version, .. } => {
+                let row = ROWS.iter().find(|(name, v, ..)| name == contract && v == version);
+                row.map_or(0, |(.., shared)| shared(self.precision, self.sm))
+            }
+            Stmt::Let { .. } | Stmt::Store { .. } | Stmt::StorePtr { .. } => 0,
+        };
+        body.iter().map(of).max().unwrap_or(0)
     }
 
     /// The address in an argument; `None` for null.

@@ -46,6 +46,18 @@ fn products(dim: &Dim) -> BTreeMap<Vec<Atom>, Dim> {
     out
 }
 
+/// True if a number divides the value of an expression, whatever its symbols are.
+pub(super) fn divides(n: i64, dim: &Dim) -> bool {
+    let factor = |a: &Atom| match a {
+        Atom::Min(a, b) | Atom::Max(a, b) => divides(n, a) && divides(n, b),
+        Atom::Sym(_) | Atom::FloorDiv(..) => false,
+    };
+    match dim.as_const() {
+        Some(v) => v % n == 0,
+        None => dim.terms().iter().all(|t| t.coeff % n == 0 || t.factors.iter().any(factor)),
+    }
+}
+
 /// A sum without its literal constant, and that constant.
 fn split_constant(dim: &Dim) -> (Dim, i64) {
     let constant: i64 = dim.summands().iter().filter_map(Dim::as_const).sum();
@@ -157,6 +169,11 @@ impl Emitter<'_> {
     /// True if the expression is certainly no more than a number.
     pub(super) fn at_most(&self, dim: &Dim, most: i64) -> bool {
         (Dim::int(most) - dim.clone()).at_least(0, &|s| self.range(s))
+    }
+
+    /// What the expression certainly does not exceed, if anything is known.
+    pub(super) fn most(&self, dim: &Dim) -> Option<i64> {
+        dim.bounds(&|s| self.range(s)).1
     }
 
     /// The element type of a memory object.

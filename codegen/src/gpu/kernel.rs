@@ -5,10 +5,12 @@
 //! turns of a lanes loop are dealt out to the threads. Any other kernel has a thread for each point.
 //! Both loop over the points, so that any launch covers the grid.
 
+use super::lanes::{Kept, folds};
 use super::order::{Accesses, Pending};
 use super::ptx::{Kind, Reg, Text};
 use super::{Function, Sm};
-use nnc_ir::tile::{Access, Axis, Kernel, Local, Mem, Stmt, Turns};
+use crate::Precision;
+use nnc_ir::tile::{Axis, Kernel, Local, Mem, Stmt, Turns};
 use nnc_ir::{DType, Dim};
 use nnc_tensor::Range;
 use std::collections::HashMap;
@@ -18,12 +20,14 @@ use std::fmt::Write;
 pub(super) type Result<T> = std::result::Result<T, String>;
 
 /// Threads of a block that serves one grid point.
-const MOST_THREADS: i64 = 256;
+pub(super) const MOST_THREADS: i64 = 256;
 /// Threads of a block of which each serves a grid point.
 const POINT_THREADS: u32 = 128;
 /// Threads of a warp.
 pub(super) const WARP: u32 = 32;
-/// Shared memory that scratch objects may take, so that the rest of 48 KiB is left to microkernels.
+/// Shared memory of a block.
+const SHARED: i64 = 48 * 1024;
+/// What scratch objects may take of it, if microkernels leave so much.
 const SHARED_SCRATCH: i64 = 30 * 1024;
 
 /// A state space.
@@ -56,10 +60,17 @@ pub(super) struct Emitter<'a> {
     pub(super) kernel: &'a Kernel,
     /// The generation of devices that it is for.
     pub(super) sm: Sm,
+    /// How exact its products are.
+    pub(super) precision: Precision,
     /// Threads of a block.
     pub(super) threads: u32,
     /// The code runs in every thread for itself: inside a lanes loop, or one point a thread.
     pub(super) alone: bool,
+    /// The code runs in the threads of a warp: inside a rows loop.
+    pub(super) in_row: bool,
+    /// Some lanes loop of the kernel folds.
+    pub(super) folds: bool,
+    pub(super) kept: Kept,
     /// Number of the thread in its block.
     pub(super) thread: Reg,
     /// The thread is the first of its block.
@@ -78,18 +89,14 @@ pub(super) struct Emitter<'a> {
     pub(super) ranges: HashMap<u32, Range>,
 }
 
-/// The memory objects that a kernel writes.
-fn written(kernel: &Kernel) -> Vec<Mem> {
-    let params = kernel.params.iter().enumerate().filter(|(_, p)| p.access != Access::Read);
-    let params = params.map(|(i, _)| Mem::Param(i as u32));
-    params.chain((0..kernel.scratch.len()).map(|i| Mem::Scratch(i as u32))).collect()
-}
-
 /// Extents of the lanes loops; `None` where a call or an unknown extent wants all threads.
 fn lane_extents(body: &[Stmt], found: &mut Vec<Option<i64>>) {
     for s in body {
         match s {
             Stmt::For(l) if l.turns == Turns::Lanes => found.push(l.axis.extent.as_const()),
+            Stmt::For(l) if l.turns == Turns::Rows => {
+                found.push(l.axis.extent.as_const().map(|rows| rows * i64::from(WARP)));
+            }
             Stmt::For(l) => lane_extents(&l.body, found),
             Stmt::If { then, otherwise, .. } => {
                 lane_extents(then, found);
@@ -114,7 +121,11 @@ fn shape(kernel: &Kernel) -> (u32, bool) {
 
 impl<'a> Emitter<'a> {
     /// Translates a kernel under an entry's name.
-    pub(super) fn kernel(kernel: &'a Kernel, name: &str, sm: Sm) -> Result<(String, Function)> {
+    pub(super) fn kernel(
+        kernel: &'a Kernel,
+        name: &str,
+        (sm, precision): (Sm, Precision),
+    ) -> Result<(String, Function)> {
         let (threads, alone) = shape(kernel);
         let mut t = Text::default();
         let thread = t.at_start(Kind::Word, "mov.u32", &[&"%tid.x"]);
@@ -123,11 +134,15 @@ impl<'a> Emitter<'a> {
             t,
             kernel,
             sm,
+            precision,
             threads,
             alone,
+            in_row: false,
+            folds: folds(&kernel.body),
+            kept: Kept::default(),
             thread,
             first,
-            pending: Pending::new(written(kernel)),
+            pending: Pending::of(kernel),
             dims: Vec::new(),
             sizes: HashMap::new(),
             params: HashMap::new(),
@@ -144,14 +159,16 @@ impl<'a> Emitter<'a> {
         Ok(e.finish(name))
     }
 
-    /// Small objects of fixed size go to shared memory, the others to the launch's workspace.
+    /// Small objects of fixed size go to the shared memory that microkernels leave, the others to the launch's
+    /// workspace.
     fn lay_out_scratch(&mut self) {
         let line = Dim::int(64);
+        let room = SHARED_SCRATCH.min(SHARED - self.most_tiles(&self.kernel.body));
         let mut in_workspace = Vec::new();
         for (i, object) in self.kernel.scratch.iter().enumerate() {
             let bytes = object.elems.clone() * Dim::len(object.dtype.size());
             let bytes = bytes.ceil_div(&line) * line.clone();
-            let shared = bytes.as_const().filter(|n| !self.alone && self.shared_bytes + n <= SHARED_SCRATCH);
+            let shared = bytes.as_const().filter(|n| !self.alone && self.shared_bytes + n <= room);
             if let Some(n) = shared {
                 let at = self.shared_bytes;
                 let base = self.t.at_start(Kind::Long, "mov.u64", &[&format!("shared+{at}")]);
@@ -208,7 +225,7 @@ impl<'a> Emitter<'a> {
         let kernel = self.kernel;
         self.body(&kernel.body)?;
         if self.pending.settle_point() {
-            self.t.barrier();
+            self.barrier();
         }
         self.t.put("add.s64", &[&point, &point, &step]);
         self.t.jump(turn);
@@ -357,7 +374,7 @@ impl<'a> Emitter<'a> {
     pub(super) fn ordered(&mut self, s: &Stmt) {
         let Accesses { reads, writes, .. } = Accesses::of(s);
         if self.pending.conflict(&reads, &writes) {
-            self.t.barrier();
+            self.barrier();
         }
         if !matches!(s, Stmt::Call { .. }) {
             self.pending.note(&reads, &writes);
@@ -367,7 +384,7 @@ impl<'a> Emitter<'a> {
     /// Waits until the shared memory is free in which microkernels and reductions take turns.
     pub(super) fn free_tiles(&mut self) {
         if self.pending.tiles {
-            self.t.barrier();
+            self.barrier();
             self.pending.clear();
         }
     }

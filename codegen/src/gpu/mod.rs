@@ -10,6 +10,7 @@ mod call;
 mod gemm;
 mod index;
 mod kernel;
+mod lanes;
 mod math;
 mod memory;
 mod narrow;
@@ -19,6 +20,7 @@ mod reduce;
 mod scalar;
 mod stmt;
 
+use crate::Precision;
 use crate::cpu::CodegenError;
 use kernel::Emitter;
 use nnc_ir::Dim;
@@ -111,11 +113,11 @@ pub struct Function {
 }
 
 /// Prints kernels for a generation of devices. The same kernels give the same text.
-pub fn compile(kernels: &[Kernel], sm: Sm) -> Result<Module, CodegenError> {
+pub fn compile(kernels: &[Kernel], sm: Sm, precision: Precision) -> Result<Module, CodegenError> {
     let mut text = format!(".version {}\n.target {sm}\n.address_size 64\n", sm.version());
     let mut functions = Vec::with_capacity(kernels.len());
     for (i, kernel) in kernels.iter().enumerate() {
-        let (body, function) = Emitter::kernel(kernel, &format!("k{i}"), sm)
+        let (body, function) = Emitter::kernel(kernel, &format!("k{i}"), (sm, precision))
             .map_err(|what| CodegenError::Unsupported { kernel: kernel.name.clone(), what })?;
         text.push('\n');
         text.push_str(&body);

@@ -4,7 +4,7 @@
 //! writes can be in conflict; the turns of one lanes loop never are, nor are two such loops in which each
 //! turn touches the same one element: a thread has the same turns of both.
 
-use nnc_ir::tile::{Arg, Expr, Local, Mem, Stmt, Turns};
+use nnc_ir::tile::{Arg, Expr, Kernel, Local, Mem, Stmt, Turns};
 use nnc_ir::{Dim, Sym};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -44,8 +44,14 @@ fn meet(a: &Touched, b: &Touched) -> bool {
 }
 
 impl Pending {
+    /// Nothing, in a kernel.
+    pub(super) fn of(kernel: &Kernel) -> Pending {
+        let params = kernel.written().map(Mem::Param);
+        Pending::new(params.chain((0..kernel.scratch.len()).map(|i| Mem::Scratch(i as u32))).collect())
+    }
+
     /// Nothing, in a kernel that writes these objects.
-    pub(super) fn new(written: Vec<Mem>) -> Pending {
+    fn new(written: Vec<Mem>) -> Pending {
         Pending { written, ..Pending::default() }
     }
 

@@ -10,6 +10,8 @@ use std::fmt::{self, Display, Formatter, Write};
 pub(super) enum Kind {
     /// A truth value.
     Pred,
+    /// 16 bits.
+    Short,
     /// 32 bits.
     Word,
     /// 64 bits.
@@ -21,14 +23,14 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 5] = [Kind::Pred, Kind::Word, Kind::Long, Kind::Single, Kind::Double];
+    const ALL: [Kind; 6] = [Kind::Pred, Kind::Short, Kind::Word, Kind::Long, Kind::Single, Kind::Double];
 
     fn prefix(self) -> &'static str {
-        ["p", "r", "rd", "f", "fd"][self as usize]
+        ["p", "h", "r", "rd", "f", "fd"][self as usize]
     }
 
     fn declared(self) -> &'static str {
-        ["pred", "b32", "b64", "f32", "f64"][self as usize]
+        ["pred", "b16", "b32", "b64", "f32", "f64"][self as usize]
     }
 
     /// The type in a `mov`.
@@ -41,7 +43,7 @@ impl Kind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Reg {
     pub(super) kind: Kind,
-    number: u32,
+    pub(super) number: u32,
 }
 
 impl Display for Reg {

@@ -32,6 +32,11 @@ impl Emitter<'_> {
                 let high = self.t.op(Kind::Long, "shl.b64", &[&high, &32]);
                 self.t.op(Kind::Long, "or.b64", &[&high, &low])
             }
+            Kind::Short => {
+                let word = self.t.op(Kind::Word, "cvt.u32.u16", &[&x]);
+                let other = self.shuffled(word, distance);
+                self.t.op(Kind::Short, "cvt.u16.u32", &[&other])
+            }
             Kind::Pred => {
                 let word = self.number(x);
                 let other = self.shuffled(word, distance);

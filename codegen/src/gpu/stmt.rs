@@ -14,13 +14,14 @@ impl Emitter<'_> {
     }
 
     fn stmt(&mut self, s: &Stmt) -> Result<()> {
+        // What a rows loop touches is kept apart as a whole; inside, each warp has its own.
         let nested = matches!(s, Stmt::If { .. }) || matches!(s, Stmt::For(l) if l.turns == Turns::Serial);
         if !self.alone && !nested {
             self.ordered(s);
         }
         match s {
             Stmt::Let { local, dtype, expr } => {
-                let value = self.expr(expr, *dtype)?;
+                let value = self.kept_or(expr, *dtype)?;
                 if matches!(expr, Expr::Index(d) if self.at_least_zero(d)) {
                     self.ranges.insert(local.0, Range::length());
                 }
@@ -39,6 +40,7 @@ impl Emitter<'_> {
                 self.store(*table, index, word)
             }
             Stmt::For(l) if l.turns == Turns::Lanes && !self.alone => self.lanes(l),
+            Stmt::For(l) if l.turns == Turns::Rows && !self.alone => self.rows(l),
             Stmt::For(l) => self.serial(l),
             Stmt::If { cond, then, otherwise } => self.branch(*cond, then, otherwise),
             Stmt::Call { contract, version, args } if !self.alone => self.call(contract, *version, args),
@@ -51,7 +53,7 @@ impl Emitter<'_> {
         let (no, after) = (self.t.label(), self.t.label());
         let before = self.pending.clone();
         self.t.jump_if(cond, false, no);
-        self.body(then)?;
+        self.part(then)?;
         let taken = std::mem::replace(&mut self.pending, before);
         if otherwise.is_empty() {
             self.t.place(no);
@@ -60,7 +62,7 @@ impl Emitter<'_> {
         }
         self.t.jump(after);
         self.t.place(no);
-        self.body(otherwise)?;
+        self.part(otherwise)?;
         self.t.place(after);
         self.pending.join(&taken);
         Ok(())
@@ -85,10 +87,10 @@ impl Emitter<'_> {
             self.define(c.inside, self.dtype(c.init), *reg);
         }
         let before = self.pending.clone();
-        self.body(&l.body)?;
+        self.part(&l.body)?;
         self.advance(l, &held)?;
         if !self.alone && self.pending.settle() {
-            self.t.barrier();
+            self.barrier();
         }
         // Without a turn nothing of the body has settled what came before.
         self.pending.join(&before);
@@ -100,7 +102,7 @@ impl Emitter<'_> {
     }
 
     /// Moves carried values and reductions on by one turn.
-    fn advance(&mut self, l: &Loop, held: &[Reg]) -> Result<()> {
+    pub(super) fn advance(&mut self, l: &Loop, held: &[Reg]) -> Result<()> {
         let (carries, sums) = held.split_at(l.carries.len());
         // All are read before any is written: they may change places.
         let mut next = Vec::new();
@@ -120,7 +122,7 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    fn results(&mut self, l: &Loop, held: &[Reg]) {
+    pub(super) fn results(&mut self, l: &Loop, held: &[Reg]) {
         let pairs =
             l.carries.iter().map(|c| (c.init, c.result)).chain(l.reduces.iter().map(|r| (r.init, r.result)));
         for ((init, result), reg) in pairs.zip(held) {
@@ -128,40 +130,8 @@ impl Emitter<'_> {
         }
     }
 
-    /// A loop whose turns are dealt out to the threads of the block.
-    fn lanes(&mut self, l: &Loop) -> Result<()> {
-        let extent = self.index(&l.axis.extent)?;
-        let mut parts = Vec::new();
-        for r in &l.reduces {
-            // One thread starts with the start, the others with what changes nothing.
-            let (init, dtype) = (self.read(r.init)?, self.dtype(r.init));
-            let neutral = self.neutral(r.op, dtype)?;
-            let start = self.select(self.first, init, neutral);
-            parts.push(self.t.copy(start));
-        }
-        let counter = self.t.op(Kind::Long, "cvt.u64.u32", &[&self.thread]);
-        let (turn, done) = (self.t.label(), self.t.label());
-        self.t.place(turn);
-        let over = self.t.compare("ge.s64", counter, &extent);
-        self.t.jump_if(over, true, done);
-        self.define_axis(&l.axis, counter);
-        self.alone = true;
-        self.body(&l.body)?;
-        self.advance(l, &parts)?;
-        self.alone = false;
-        self.t.put("add.s64", &[&counter, &counter, &self.threads]);
-        self.t.jump(turn);
-        self.t.place(done);
-        let mut totals = Vec::new();
-        for (r, part) in l.reduces.iter().zip(parts) {
-            totals.push(self.across(r.op, self.dtype(r.init), part)?);
-        }
-        self.results(l, &totals);
-        Ok(())
-    }
-
     /// What a reduction starts with where it has no start of its own.
-    fn neutral(&mut self, op: ScalarOp, dtype: DType) -> Result<Reg> {
+    pub(super) fn neutral(&mut self, op: ScalarOp, dtype: DType) -> Result<Reg> {
         if dtype == DType::Bool {
             let v = i64::from(matches!(op, ScalarOp::And | ScalarOp::Min | ScalarOp::Mul));
             return self.int_constant(dtype, v);
@@ -217,7 +187,7 @@ impl Emitter<'_> {
         self.t.op(Kind::Pred, "or.pred", &[&yes, &no])
     }
 
-    fn expr(&mut self, e: &Expr, to: DType) -> Result<Reg> {
+    pub(super) fn expr(&mut self, e: &Expr, to: DType) -> Result<Reg> {
         match e {
             Expr::Float(v) => Ok(self.t.float(kind_of(to)?, *v)),
             Expr::Int(v) => self.int_constant(to, *v),

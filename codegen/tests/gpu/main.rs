@@ -3,6 +3,7 @@
 //! ptxas is looked for by the environment's `NNC_PTXAS`, then on the path; without it the texts are
 //! still made, and the test says that they were not assembled.
 
+use nnc_codegen::Precision;
 use nnc_codegen::gpu::{Sm, compile};
 use nnc_ir::tile::{Access, Arg, Expr, Kernel, KernelBuilder, Turns};
 use nnc_ir::{DType, Dim, ScalarOp};
@@ -19,28 +20,39 @@ fn ptxas() -> Option<String> {
 
 /// Prints kernels for every generation and assembles the texts; gives that of the first.
 fn text_of(kernels: &[Kernel]) -> String {
+    text_in(kernels, Precision::F32)
+}
+
+/// The same in a precision class. No kernel may spill registers.
+fn text_in(kernels: &[Kernel], precision: Precision) -> String {
     let program = ptxas();
     for sm in Sm::ALL {
-        let text = compile(kernels, sm).expect("the kernels have code").text;
-        let Some(program) = &program else { continue };
-        let folder = std::env::temp_dir();
-        let names = (std::process::id(), std::thread::current().id());
-        let (source, object) = (
-            folder.join(format!("nnc-{names:?}-{sm}.ptx")),
-            folder.join(format!("nnc-{names:?}-{sm}.cubin")),
-        );
-        let mut file = std::fs::File::create(&source).expect("a temporary file");
-        file.write_all(text.as_bytes()).expect("room for a text");
-        let run =
-            Command::new(program).arg(format!("-arch={sm}")).arg(&source).arg("-o").arg(&object).output();
-        let run = run.expect("ptxas starts");
-        let (_, _) = (std::fs::remove_file(&source), std::fs::remove_file(&object));
-        assert!(run.status.success(), "{sm}: {}\n{text}", String::from_utf8_lossy(&run.stderr));
+        let text = compile(kernels, sm, precision).expect("the kernels have code").text;
+        if let Some(program) = &program {
+            assemble(program, sm, &text);
+        }
     }
     if program.is_none() {
         eprintln!("no ptxas: the text was not assembled");
     }
-    compile(kernels, Sm::Sm75).expect("the kernels have code").text
+    compile(kernels, Sm::Sm75, precision).expect("the kernels have code").text
+}
+
+fn assemble(program: &str, sm: Sm, text: &str) {
+    let folder = std::env::temp_dir();
+    let names = (std::process::id(), std::thread::current().id());
+    let (source, object) =
+        (folder.join(format!("nnc-{names:?}-{sm}.ptx")), folder.join(format!("nnc-{names:?}-{sm}.cubin")));
+    let mut file = std::fs::File::create(&source).expect("a temporary file");
+    file.write_all(text.as_bytes()).expect("room for a text");
+    let mut command = Command::new(program);
+    command.args(["-v", &format!("-arch={sm}")]).arg(&source).arg("-o").arg(&object);
+    let run = command.output().expect("ptxas starts");
+    let (_, _) = (std::fs::remove_file(&source), std::fs::remove_file(&object));
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{sm}: {said}\n{text}");
+    let spills = said.lines().filter(|l| l.contains("spill stores") && !l.contains(" 0 bytes spill stores"));
+    assert_eq!(spills.collect::<Vec<_>>(), Vec::<&str>::new(), "{sm}");
 }
 
 /// `y[i] = op(x[i], …)` over `n` elements.
@@ -196,7 +208,7 @@ fn a_kernel_without_lanes_has_a_thread_for_each_point() {
     kb.store(y, at, sum);
     kb.end(open, &[sum], &[]);
     let kernel = kb.finish(Dim::ONE);
-    let module = compile(std::slice::from_ref(&kernel), Sm::Sm75).expect("code");
+    let module = compile(std::slice::from_ref(&kernel), Sm::Sm75, Precision::F32).expect("code");
     assert!(module.functions[0].thread_per_point);
     assert!(!text_of(&[kernel]).contains("bar.sync"));
 }
@@ -270,8 +282,25 @@ fn products_have_code() {
     for contract in [("f32_gemm", 2), ("f32_gemm_strided", 1), ("f32_gemm_nibbles", 1)] {
         kernels.extend([floats(contract, fixed(33)), floats(contract, open())]);
     }
-    let text = text_of(&kernels);
-    assert_eq!(text.matches("fma.rn.f32").count(), kernels.len() * 16 * 16);
+    for precision in Precision::ALL {
+        let text = text_in(&kernels, precision);
+        // The oldest devices have products of f16 alone, of eight steps of k: twice four fragments in 32.
+        let coarse = precision == Precision::F16;
+        let count =
+            |what: &str, n: usize| assert_eq!(text.matches(what).count(), kernels.len() * n, "{what}");
+        count("fma.rn.f32", if coarse { 0 } else { 16 * 16 });
+        count("mma.sync.aligned.m16n8k8", if coarse { 4 * 4 } else { 0 });
+    }
+    for (precision, n) in [
+        (Precision::F32Strict, 0),
+        (Precision::F32, 4 * 6),
+        (Precision::F32Fast, 4 * 3),
+        (Precision::Bf16, 4 * 2),
+        (Precision::F16, 4 * 2),
+    ] {
+        let text = compile(&kernels, Sm::Sm80, precision).expect("the kernels have code").text;
+        assert_eq!(text.matches("mma.sync.aligned.m16n8k16").count(), kernels.len() * n, "{precision}");
+    }
     let mut kernels = Vec::new();
     for stored in [(0, DType::I32), (1, DType::F32), (2, DType::U8), (3, DType::I8)] {
         for sizes in [fixed(33), fixed(20), fixed(64), open()] {
@@ -281,7 +310,7 @@ fn products_have_code() {
     let text = text_of(&kernels);
     // On the oldest devices eight rows and sixteen bytes of k at once: eight of them for each of four steps.
     assert_eq!(text.matches("mma.sync.aligned.m8n8k16").count(), kernels.len() * 8 * 4);
-    let text = compile(&kernels, Sm::Sm80).expect("the kernels have code").text;
+    let text = compile(&kernels, Sm::Sm80, Precision::F32).expect("the kernels have code").text;
     assert_eq!(text.matches("mma.sync.aligned.m16n8k32").count(), kernels.len() * 4 * 2);
 }
 
@@ -290,7 +319,9 @@ fn what_has_no_code_is_refused_by_name() {
     let mut kb = KernelBuilder::new("unknown");
     let y = kb.param(DType::F32, Dim::ONE, Access::Write);
     kb.call("f32_riddle", 7, vec![Arg::Ptr(y, Dim::ZERO)]);
-    let error = compile(&[kb.finish(Dim::ONE)], Sm::Sm75).expect_err("no such microkernel").to_string();
+    let error = compile(&[kb.finish(Dim::ONE)], Sm::Sm75, Precision::F32)
+        .expect_err("no such microkernel")
+        .to_string();
     assert_eq!(
         error,
         "kernel \"unknown\": microkernel f32_riddle version 7 is not supported by this backend"

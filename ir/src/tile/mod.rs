@@ -90,6 +90,9 @@ pub enum Turns {
     Serial,
     /// In any order or side by side. Such a loop carries nothing but reductions.
     Lanes,
+    /// The same for turns that have lanes loops of their own: rows of a matrix. Such a loop carries and reduces
+    /// nothing, and has no calls of microkernels inside.
+    Rows,
 }
 
 /// A value carried from turn to turn of a serial loop.

@@ -107,7 +107,11 @@ fn stmt(f: &mut Formatter<'_>, s: &Stmt, depth: usize) -> fmt::Result {
 
 fn counted(f: &mut Formatter<'_>, l: &Loop, depth: usize) -> fmt::Result {
     let pad = "  ".repeat(depth);
-    let kind = if l.turns == Turns::Lanes { "lanes" } else { "for" };
+    let kind = match l.turns {
+        Turns::Serial => "for",
+        Turns::Lanes => "lanes",
+        Turns::Rows => "rows",
+    };
     write!(f, "{pad}{kind} {}", l.axis)?;
     for c in &l.carries {
         write!(f, " carry {} = {} then {} gives {}", c.inside, c.init, c.next, c.result)?;

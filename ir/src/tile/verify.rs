@@ -132,6 +132,11 @@ impl Scope<'_> {
         if l.turns == Turns::Lanes && (in_lanes || !l.carries.is_empty()) {
             return Err("a lanes loop is innermost among lanes and carries only reductions".into());
         }
+        if l.turns == Turns::Rows
+            && (in_lanes || !l.carries.is_empty() || !l.reduces.is_empty() || !is_row(&l.body))
+        {
+            return Err("a rows loop is around lanes, carries and reduces nothing and calls nothing".into());
+        }
         for c in &l.carries {
             self.read(c.init)?;
         }
@@ -203,4 +208,14 @@ impl Scope<'_> {
         let result = if op.is_predicate() { DType::Bool } else { t };
         if result == to { Ok(()) } else { Err(format!("gives {result}")) }
     }
+}
+
+/// A body that may be a turn of a rows loop.
+fn is_row(body: &[Stmt]) -> bool {
+    body.iter().all(|s| match s {
+        Stmt::For(l) => l.turns != Turns::Rows && is_row(&l.body),
+        Stmt::If { then, otherwise, .. } => is_row(then) && is_row(otherwise),
+        Stmt::Call { .. } => false,
+        Stmt::Let { .. } | Stmt::Store { .. } | Stmt::StorePtr { .. } => true,
+    })
 }

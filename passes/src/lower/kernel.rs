@@ -2,7 +2,7 @@
 
 use super::emit::{Emitter, Source};
 use super::index::unravel;
-use super::templates::{attention, conv, epilogue::DestLayout, gemm, recurrent, rows, scan, scatter};
+use super::templates::{attention, blocks, conv, epilogue::DestLayout, gemm, recurrent, rows, scan, scatter};
 use super::window;
 use crate::fuse::Group;
 use crate::pass::Schedule;
@@ -101,7 +101,7 @@ fn packed(nest: &Nest) -> Lowered {
     let (bits, total) = (ty.dtype.bits() as i64, ty.elems());
     let out = e.bytes_of(group.dest.value);
     let n_bytes = total.ceil_div(&Dim::int(8 / bits));
-    let (first, len) = gemm::block_axis(&mut e, &n_bytes, gemm::BlockSize(chunk));
+    let (first, len) = blocks::block_axis(&mut e, &n_bytes, blocks::BlockSize(chunk));
     let open = e.begin(Turns::Lanes, len, &[]);
     let byte = first + open.index();
     let mut word = e.kb.int(DType::U8, 0);
@@ -163,10 +163,10 @@ fn in_parts(nest: &Nest, runs: &[usize], seams: &BTreeSet<i64>) -> (Lowered, BTr
     if runs.is_empty() {
         store(&mut e, &[]);
     } else if inner_reduce {
-        let axis = e.grid(extent.clone());
-        store(&mut e, &[idx, unravel(part, &axis)].concat());
+        let summed = anchor.and_then(|n| e.shape(n.inputs[0]).last()).cloned().unwrap_or(Dim::ONE);
+        rows::each(&mut e, extent.clone(), &summed, |e, row| store(e, &[idx, unravel(part, &row)].concat()));
     } else {
-        let (first, len) = gemm::block_axis(&mut e, &extent, gemm::BlockSize(chunk));
+        let (first, len) = blocks::block_axis(&mut e, &extent, blocks::BlockSize(chunk));
         for (from, len) in cut(&len, seams) {
             let open = e.begin(Turns::Lanes, len, &[]);
             let axis = first.clone() + from + open.index();

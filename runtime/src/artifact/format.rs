@@ -102,7 +102,7 @@ pub(crate) fn checksum(bytes: &[u8]) -> u64 {
 pub struct ArtifactInfo {
     /// The model's name.
     pub model: String,
-    /// The precision class it was compiled for: `f32`, `bf16`.
+    /// The precision class it was compiled for: `f32`, `f32-strict`, `f32-fast`, `bf16`, `f16`.
     pub precision: String,
     /// Version of the compiler.
     pub writer: String,

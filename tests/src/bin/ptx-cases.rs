@@ -1,8 +1,9 @@
-//! Runs cases of the standard by the interpreter of PTX: `ptx-cases [--most N] FOLDER...` prints a line of JSON
-//! for each, as `nnc verify --json` does. A case that takes more than N instructions fails.
+//! Runs cases of the standard by the interpreter of PTX: `ptx-cases [--oldest] [--most N] FOLDER...` prints a
+//! line of JSON for each, as `nnc verify --json` does. They are compiled for sm_80, or for the oldest generation
+//! of devices. A case that takes more than N instructions fails.
 #![forbid(unsafe_code)]
 
-use nnc_tests::standard::{self, CaseError};
+use nnc_tests::standard::{self, CaseError, Generation};
 use serde_json::json;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +15,11 @@ const STACK_BYTES: usize = 64 << 20;
 
 fn main() -> ExitCode {
     let mut cases: Vec<String> = std::env::args().skip(1).collect();
-    let mut most = u64::MAX;
+    let (mut most, mut generation) = (u64::MAX, Generation::SM_80);
+    if cases.first().is_some_and(|option| option == "--oldest") {
+        generation = Generation::SM_75;
+        cases.remove(0);
+    }
     if let [option, n, ..] = cases.as_slice()
         && option == "--most"
     {
@@ -24,7 +29,7 @@ fn main() -> ExitCode {
     }
     let work = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || {
         // All are run: one that fails must not hide the next.
-        let passed: Vec<bool> = cases.iter().map(|case| report(case, most)).collect();
+        let passed: Vec<bool> = cases.iter().map(|case| report(case, generation, most)).collect();
         passed.into_iter().all(|p| p)
     });
     match work.map(std::thread::JoinHandle::join) {
@@ -34,9 +39,9 @@ fn main() -> ExitCode {
 }
 
 /// Prints how a case ended; whether it passed.
-fn report(case: &str, most: u64) -> bool {
+fn report(case: &str, generation: Generation, most: u64) -> bool {
     let begin = std::time::Instant::now();
-    let run = catch_unwind(AssertUnwindSafe(|| standard::run(Path::new(case))));
+    let run = catch_unwind(AssertUnwindSafe(|| standard::run(Path::new(case), generation)));
     let (status, message, instructions) = match run {
         Ok(Ok(passed)) if passed.instructions > most => {
             ("fail", format!("{} instructions", passed.instructions), passed.instructions)

@@ -1,18 +1,20 @@
 //! Products of bytes by the warps' `mma`, and their epilogue: zero points, bias, scale, rounding.
 //!
-//! Eight warps share a tile, two along the rows and four along the columns. The 32×16 of each are four or
-//! eight results of an instruction, of which a lane holds what lies at [`ROWS`] and [`COLUMNS`].
+//! Eight warps share a tile, two along the rows and four along the columns, each a part of four or eight
+//! results of an instruction.
 //!
 //! `Σ (a - za)(b - zb)` is `Σ ab - zb Σ a - za Σ b + depth · za · zb` in 32 bits that wrap: the sums of B's
 //! columns come with the call, those of A's rows are made beside the products where B has zero points.
 
 use super::super::Sm;
 use super::super::call::{Pointer, dim_arg, flags_arg};
+use super::super::index::divides;
 use super::super::kernel::{Emitter, Result};
 use super::super::ptx::{At, Float, Kind, Reg};
 use super::finish::{Columns, Row, clamped, on};
+use super::form::{Form, Place, WarpPlace, swizzle_of, swizzled, word};
 use super::left::words_of;
-use super::{DEPTH, Left, Product, Right, SIDE, Thread, list, offset, registers, split, sum};
+use super::{Left, Product, Right, Thread, list, registers};
 use nnc_ir::Dim;
 use nnc_ir::tile::Arg;
 
@@ -22,10 +24,8 @@ const CLAMP: i64 = 1 << 3;
 const A_SIGNED: i64 = 1 << 5;
 const FLOAT_BIAS: i64 = 1 << 6;
 
-/// The rows of a lane's part of its warp's result, from the first on.
-pub(super) const ROWS: [i32; SIDE as usize] = [0, 8, 16, 24];
-/// The same for columns.
-pub(super) const COLUMNS: [i32; SIDE as usize] = [0, 1, 8, 9];
+/// Rows or columns of a fragment that a lane reads a word of.
+const FRAGMENT: i32 = 8;
 /// Columns of a result of `mma`.
 const COLUMNS_AT_ONCE: usize = 2;
 
@@ -40,28 +40,38 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    fn new(e: &mut Emitter<'_>, signed: bool, rows: bool) -> Sums {
+    /// `rows`: whether the sums of A's own bytes are needed, and how many rows a thread has.
+    fn new(e: &mut Emitter<'_>, signed: bool, rows: (bool, i32)) -> Sums {
         let shape = if e.sm == Sm::Sm75 { (1, 4) } else { (2, 8) };
-        Sums { signed, shape, rows: registers(e, Kind::Word, if rows { SIDE } else { 0 }) }
+        Sums { signed, shape, rows: registers(e, Kind::Word, if rows.0 { rows.1 } else { 0 }) }
     }
 
-    /// Adds the products of what is in shared memory.
-    pub(super) fn multiply(&self, e: &mut Emitter<'_>, t: &Thread) {
-        let (rows, words) = self.shape;
-        let pitch = 4 * t.sums.pitch();
-        for k in (0..DEPTH as i32).step_by(words as usize) {
-            let mut read = |from: Reg, at: i32| -> Vec<Reg> {
-                let steps = (k..k + words).step_by(4);
-                steps.map(|k| e.t.op(Kind::Word, "ld.shared.b32", &[&At(from, pitch * k + 4 * at)])).collect()
+    /// Adds the products of what is in the buffer at `stage`.
+    pub(super) fn multiply(&self, e: &mut Emitter<'_>, t: &Thread, stage: Reg) {
+        let ((rows, words), form) = (self.shape, &t.form);
+        let at = |e: &mut Emitter<'_>, from: &[Reg]| -> Vec<Reg> {
+            from.iter().map(|x| word(e, "add.u32", *x, &stage)).collect()
+        };
+        let (left, right) = (at(e, &t.place.left), at(e, &t.place.right));
+        for k in (0..form.depth).step_by(words as usize) {
+            let mut read = |from: &[Reg], extent: i32, n: i32| -> Vec<Vec<Reg>> {
+                let each = |i: i32| {
+                    let steps = (k..k + words).step_by(4);
+                    steps
+                        .map(|k| {
+                            e.t.op(Kind::Word, "ld.shared.b32", &[&at_word(form, from, extent, (n, i, k))])
+                        })
+                        .collect()
+                };
+                (0..n).map(each).collect()
             };
-            let a: Vec<Vec<Reg>> = ROWS.iter().map(|i| read(t.a_from, *i)).collect();
-            let b: Vec<Vec<Reg>> =
-                COLUMNS.iter().step_by(COLUMNS_AT_ONCE).map(|j| read(t.b_from, *j)).collect();
+            let a = read(&left, form.rows, form.rows / 2 / FRAGMENT);
+            let b = read(&right, form.columns, form.columns / 4 / FRAGMENT);
             for (i, a) in a.chunks(rows).enumerate() {
                 // The words of all rows at one step of k come before those of the next.
                 let a: Vec<Reg> = (0..words as usize / 4).flat_map(|k| a.iter().map(move |r| r[k])).collect();
                 for (j, b) in b.iter().enumerate() {
-                    let at = |r: usize| (i * rows + r) * SIDE as usize + j * COLUMNS_AT_ONCE;
+                    let at = |r: usize| (i * rows + r) * t.place.columns.len() + j * COLUMNS_AT_ONCE;
                     let sums: Vec<Reg> = (0..rows)
                         .flat_map(|r| t.sums.products[at(r)..][..COLUMNS_AT_ONCE].to_vec())
                         .collect();
@@ -98,17 +108,25 @@ impl Sums {
     }
 }
 
-/// First row and column of a thread's part of the result, and the shared addresses of its parts of A and B.
-pub(super) fn place(e: &mut Emitter<'_>, (a, b): (Reg, Reg), pitch: i64) -> (Reg, Reg, Reg, Reg) {
-    let number = e.thread;
-    let warp = e.t.op(Kind::Word, "shr.u32", &[&number, &5]);
-    let lane = e.t.op(Kind::Word, "and.b32", &[&number, &31]);
-    let (warp_row, warp_column) = split(e, warp, 2, (5, 4));
-    let (group, member) = split(e, lane, 2, (0, 0));
-    let (a, b) = (offset(e, a, member, 4 * pitch), offset(e, b, member, 4 * pitch));
-    let (row, b_column) = (sum(e, warp_row, group), sum(e, warp_column, group));
-    let column = offset(e, warp_column, member, 2);
-    (row, column, offset(e, a, row, 4), offset(e, b, b_column, 4))
+/// Where a lane's word of fragment `i` of `n` lies for the steps of k from a multiple of four on: the place of
+/// words among those of a step changes with the step, within the warp's part by the fragment's number, beyond it
+/// by the address.
+fn at_word(form: &Form, from: &[Reg], extent: i32, (n, i, k): (i32, i32, i32)) -> At {
+    let moved = swizzle_of(k);
+    At(from[(moved & !(n - 1)) as usize], 4 * (form.pitch(extent) * k + FRAGMENT * (i ^ moved & (n - 1))))
+}
+
+/// What the lanes of the warps compute, and where the words lie that each reads.
+pub(super) fn place(e: &mut Emitter<'_>, form: &Form, (left, right): (Reg, Reg)) -> Place {
+    let warp = WarpPlace::new(e, form);
+    let (group, member) = (word(e, "shr.u32", warp.lane, &2), word(e, "and.b32", warp.lane, &3));
+    let mut from = |base: Reg, first: Reg, extent: i32| {
+        let own = word(e, "add.u32", first, &group);
+        let base = e.t.op(Kind::Word, "mad.lo.u32", &[&member, &(4 * form.pitch(extent)), &base]);
+        swizzled(e, base, own)
+    };
+    let from = (from(left, warp.row, form.rows), from(right, warp.column, form.columns));
+    warp.results(e, form, from)
 }
 
 /// What is stored.
@@ -142,13 +160,15 @@ pub(super) fn product(e: &mut Emitter<'_>, args: &[Arg]) -> Result<()> {
     let (kc, taps) = (dim_arg(&args[9])?, dim_arg(&args[8])?);
     let left = Left::bytes(e, &args[4..8], &args[9])?;
     let right = Right::panels(e, &args[10], &dim_arg(&args[11])?.floor_div(&Dim::int(4)))?;
-    let even = kc.as_const().is_some_and(|k| k % (4 * DEPTH) == 0);
-    let p = Product::new(e, args, (left, right), (&words_of(kc), even))?;
+    let form = Form::bytes();
+    let even = divides(4 * i64::from(form.depth), kc);
+    let p = Product::new(e, args, &form, (left, right), (&words_of(kc), even))?;
     let signed = flags_arg(&args[12])? & A_SIGNED != 0;
     let finish = Finish::new(e, &args[12..], taps.clone() * kc.clone())?;
-    let bytes = Sums::new(e, signed, finish.b_zero.is_some());
-    let sums = super::Sums { products: registers(e, Kind::Word, SIDE * SIDE), bytes: Some(bytes) };
-    super::product(e, &p, sums, &mut |e, t, at| finish.store(e, &p, t, at))?;
+    let bytes = Sums::new(e, signed, (finish.b_zero.is_some(), form.rows / 16));
+    let products = registers(e, Kind::Word, form.rows * form.columns / 256);
+    let sums = super::Sums { products, bytes: Some(bytes) };
+    super::product(e, &p, (form, sums), &mut |e, t, at| finish.store(e, &p, t, at))?;
     super::noted(e, args, &args[12..]);
     Ok(())
 }
@@ -206,7 +226,7 @@ impl Finish {
         let bias = read(e, self.bias, Kind::Word);
         let mut offset: Vec<Option<Reg>> = match bias {
             Some(bias) => bias.into_iter().map(Some).collect(),
-            None => vec![None; SIDE as usize],
+            None => vec![None; columns.len()],
         };
         if let Some(zero) = self.a_zero {
             let sums = self.column_sums.ok_or("a zero point without the sums of columns")?;
@@ -231,7 +251,7 @@ impl Finish {
         }
         let scale = match read(e, self.scale.filter(|_| self.stored != Stored::Sums), Kind::Single) {
             Some(scale) => scale.into_iter().map(|s| e.t.mul(s, self.factor)).collect(),
-            None => vec![self.factor; SIDE as usize],
+            None => vec![self.factor; columns.len()],
         };
         let float_bias = read(e, self.float_bias, Kind::Single);
         Ok(ByColumn { offset, b_zero, scale, float_bias })
@@ -255,7 +275,7 @@ impl Finish {
         let row_sum = t.sums.bytes.as_ref().and_then(|b| b.rows.get(i).copied());
         for (j, (offset, ok)) in row.columns.iter().enumerate() {
             let at = At(c, size * offset);
-            let mut s = t.sums.products[i * SIDE as usize + j];
+            let mut s = t.sums.products[i * row.columns.len() + j];
             if let Some(offset) = by.offset[j] {
                 s = e.t.op(Kind::Word, "add.s32", &[&s, &offset]);
             }

@@ -3,7 +3,7 @@
 use super::super::call::{Pointer, flags_arg};
 use super::super::kernel::{Emitter, Result};
 use super::super::ptx::{At, Kind, Reg};
-use super::{Product, SIDE, Thread, offset, sum, times};
+use super::{Product, Thread, offset, sum, times};
 use nnc_ir::tile::Arg;
 
 const ACCUMULATE: i64 = 1;
@@ -24,19 +24,24 @@ pub(super) struct Finish {
 /// The columns of a thread: the first, how far from there each is, and whether it exists.
 pub(super) struct Columns {
     first: Reg,
-    offsets: [i32; SIDE as usize],
+    offsets: Vec<i32>,
     exist: Vec<Reg>,
 }
 
 impl Columns {
     /// The thread's columns of the tile that begins at column `n0`.
     pub(super) fn new(e: &mut Emitter<'_>, p: &Product, t: &Thread, n0: Reg) -> Columns {
-        let (first, offsets) = (sum(e, n0, t.column), t.sums.columns());
-        let exist = offsets.map(|j| {
-            let at = e.t.op(Kind::Long, "add.s64", &[&first, &j]);
+        let (first, offsets) = (sum(e, n0, t.place.column), t.place.columns.clone());
+        let exist = |j: &i32| {
+            let at = e.t.op(Kind::Long, "add.s64", &[&first, j]);
             e.t.compare("lt.s64", at, &p.n)
-        });
-        Columns { first, offsets, exist: exist.to_vec() }
+        };
+        Columns { first, exist: offsets.iter().map(exist).collect(), offsets }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.offsets.len()
     }
 
     /// The elements of a vector with one for each column, 32 bits wide; zero where there is no column.
@@ -49,7 +54,7 @@ impl Columns {
             e.t.put_if(*ok, &name, &[&x, &At(at, 4 * j)]);
             x
         };
-        self.offsets.into_iter().zip(&self.exist).map(load).collect()
+        self.offsets.iter().copied().zip(&self.exist).map(load).collect()
     }
 
     /// Writes code for each row of the thread.
@@ -61,8 +66,8 @@ impl Columns {
         m0: Reg,
         each: &mut dyn FnMut(&mut Emitter<'_>, usize, &Row) -> Result<()>,
     ) -> Result<()> {
-        let first = sum(e, m0, t.row);
-        for (i, offset) in t.sums.rows().iter().enumerate() {
+        let first = sum(e, m0, t.place.row);
+        for (i, offset) in t.place.rows.iter().enumerate() {
             let row = e.t.op(Kind::Long, "add.s64", &[&first, offset]);
             let ok = e.t.compare("lt.s64", row, &p.m);
             let columns = self.offsets.iter().zip(&self.exist).map(|(j, c)| (*j, e.t.both(ok, *c)));
@@ -128,29 +133,80 @@ impl Finish {
                     e.t.put_if(*ok, &format!("ld.{}.f32", from.space.name()), &[&x, &at(base)]);
                     x
                 };
-                let mut v = t.sums.products[i * SIDE as usize + j];
-                if self.flags & ACCUMULATE != 0 {
-                    let before = load(e, p.c, c);
-                    v = e.t.add(before, v);
-                }
-                if let Some(s) = &scale {
-                    v = e.t.mul(v, s[j]);
-                }
-                if let Some(b) = &bias {
-                    v = e.t.add(v, b[j]);
-                }
-                if let Some((base, from)) = residual {
-                    let r = load(e, from, base);
-                    v = e.t.add(v, r);
-                }
-                if self.flags & CLAMP != 0 {
-                    v = clamped(e, v, self.bounds);
-                }
+                let others = Others {
+                    before: (self.flags & ACCUMULATE != 0).then(|| load(e, p.c, c)),
+                    scale: scale.as_ref().map(|s| s[j]),
+                    bias: bias.as_ref().map(|b| b[j]),
+                    residual: residual.map(|(base, from)| load(e, from, base)),
+                };
+                let v = self.finished(e, t.sums.products[i * row.columns.len() + j], others);
                 e.t.put_if(*ok, &format!("st.{}.f32", p.c.space.name()), &[&at(c), &v]);
             }
             Ok(())
         })
     }
+
+    /// Finishes and stores the sum at a row and a column.
+    pub(super) fn store_one(
+        &self,
+        e: &mut Emitter<'_>,
+        p: &Product,
+        products: Reg,
+        (row, column): (Reg, Reg),
+    ) {
+        let in_row = |e: &mut Emitter<'_>, from: Pointer, distance: Reg| {
+            let at = times(e, row, distance);
+            let at = sum(e, at, column);
+            offset(e, from.at, at, 4)
+        };
+        let load = |e: &mut Emitter<'_>, from: Pointer, at: Reg| {
+            e.t.op(Kind::Single, &format!("ld.{}.f32", from.space.name()), &[&At(at, 0)])
+        };
+        let by_column = |e: &mut Emitter<'_>, from: Option<Pointer>| {
+            from.map(|from| {
+                let at = offset(e, from.at, column, 4);
+                load(e, from, at)
+            })
+        };
+        let c = in_row(e, p.c, p.ldc);
+        let others = Others {
+            before: (self.flags & ACCUMULATE != 0).then(|| load(e, p.c, c)),
+            scale: by_column(e, self.scale),
+            bias: by_column(e, self.bias),
+            residual: self.residual.map(|(from, distance)| {
+                let at = in_row(e, from, distance);
+                load(e, from, at)
+            }),
+        };
+        let v = self.finished(e, products, others);
+        e.t.put(&format!("st.{}.f32", p.c.space.name()), &[&At(c, 0), &v]);
+    }
+
+    /// What is stored in place of a sum.
+    fn finished(&self, e: &mut Emitter<'_>, products: Reg, others: Others) -> Reg {
+        let mut v = products;
+        if let Some(before) = others.before {
+            v = e.t.add(before, v);
+        }
+        if let Some(scale) = others.scale {
+            v = e.t.mul(v, scale);
+        }
+        if let Some(bias) = others.bias {
+            v = e.t.add(v, bias);
+        }
+        if let Some(residual) = others.residual {
+            v = e.t.add(v, residual);
+        }
+        if self.flags & CLAMP != 0 { clamped(e, v, self.bounds) } else { v }
+    }
+}
+
+/// What an element of the result takes beside its sum of products.
+struct Others {
+    before: Option<Reg>,
+    scale: Option<Reg>,
+    bias: Option<Reg>,
+    residual: Option<Reg>,
 }
 
 /// The operand of a flag, if that is set.

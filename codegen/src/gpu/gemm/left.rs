@@ -1,9 +1,12 @@
-//! The left operand: rows at an even distance, or at addresses from a table, on their way to shared memory.
+//! The left operand: rows at an even distance, or at addresses from a table.
 
 use super::super::call::{Pointer, dim_arg};
+use super::super::index::divides;
 use super::super::kernel::{Emitter, Result, Space};
 use super::super::ptx::{At, Kind, Reg};
-use super::{Product, SIDE, Thread, inside, list, offset, registers, sum, times};
+use super::cursor::{Group, Step, neighbors};
+use super::form::SIDE;
+use super::{Product, list, offset, sum, times};
 use nnc_ir::Dim;
 use nnc_ir::tile::Arg;
 
@@ -17,7 +20,10 @@ enum Rows {
 
 /// What a row is made of.
 enum Elements {
-    Floats,
+    Floats {
+        /// Groups of four may be read at once where their addresses are multiples of that.
+        together: bool,
+    },
     Bytes {
         /// Bytes of a tap of a row.
         len: Reg,
@@ -43,9 +49,16 @@ fn rows(e: &mut Emitter<'_>, args: &[Arg]) -> Result<Rows> {
 }
 
 impl Left {
-    /// Rows of floats; `args` are the table, its stride, an address and the distance of rows.
-    pub(super) fn floats(e: &mut Emitter<'_>, args: &[Arg]) -> Result<Left> {
-        Ok(Left { rows: rows(e, args)?, elements: Elements::Floats })
+    /// Rows of floats, `depth` a tap; `args` are the table, its stride, an address and the distance of rows.
+    pub(super) fn floats(e: &mut Emitter<'_>, args: &[Arg], depth: &Dim) -> Result<Left> {
+        let rows = rows(e, args)?;
+        let together = match (&rows, &args[3]) {
+            (Rows::Even(..), Arg::Int(distance)) => divides(4, distance),
+            (Rows::Even(..), _) => false,
+            // Rows begin at multiples of the depth as a rule.
+            (Rows::Table(..), _) => divides(4, depth),
+        };
+        Ok(Left { rows, elements: Elements::Floats { together } })
     }
 
     /// Rows of bytes, `len` a tap.
@@ -56,49 +69,57 @@ impl Left {
         Ok(Left { rows: rows(e, args)?, elements: Elements::Bytes { len: e.index(len)?, together } })
     }
 
-    /// Where the thread's elements of a tap begin, in a register of its own.
-    pub(super) fn start(&self, e: &mut Emitter<'_>, t: &Thread, (row, ok): (Reg, Reg), tap: Reg) -> Reg {
-        let start = match &self.rows {
+    /// Groups of four floats may be read at once.
+    pub(super) fn together(&self) -> bool {
+        matches!(self.elements, Elements::Floats { together: true })
+    }
+
+    /// Puts the address of a group at the first step of a tap.
+    pub(super) fn start(&self, e: &mut Emitter<'_>, g: &Group, tap: Reg) {
+        let start = self.row(e, g.own, Some(g.exists), tap);
+        let at = offset(e, start, g.depth, 4);
+        g.start(e, at);
+    }
+
+    /// The address of a row at the first step of a tap; that of a row which does not exist is not looked up.
+    pub(super) fn row(&self, e: &mut Emitter<'_>, row: Reg, exists: Option<Reg>, tap: Reg) -> Reg {
+        match &self.rows {
             Rows::Even(a, distance) => {
                 let at = times(e, row, *distance);
-                let size = if matches!(self.elements, Elements::Floats) { 4 } else { 1 };
+                let size = if matches!(self.elements, Elements::Floats { .. }) { 4 } else { 1 };
                 offset(e, a.at, at, size)
             }
             Rows::Table(table, stride) => {
                 let line = times(e, tap, *stride);
                 let entry = sum(e, line, row);
                 let entry = offset(e, table.at, entry, 8);
-                let address = e.t.reg(Kind::Long);
-                e.t.set(address, &0);
-                e.t.put_if(ok, &format!("ld.{}.u64", table.space.name()), &[&address, &At(entry, 0)]);
+                let load = format!("ld.{}.u64", table.space.name());
+                let Some(exists) = exists else { return e.t.op(Kind::Long, &load, &[&At(entry, 0)]) };
+                let address = e.t.int(Kind::Long, 0);
+                e.t.put_if(exists, &load, &[&address, &At(entry, 0)]);
                 address
             }
-        };
-        let a = offset(e, start, t.a_depth, 4);
-        e.t.copy(a)
+        }
     }
 
-    /// Brings the thread's elements of the steps from `k0` on to shared memory.
-    pub(super) fn load(&self, e: &mut Emitter<'_>, p: &Product, t: &Thread, a: Reg, ok: Reg, k0: Reg) {
-        // Tables hold addresses of buffers, never of scratch.
-        let space = match &self.rows {
+    /// Where its elements are.
+    pub(super) fn space(&self) -> Space {
+        match &self.rows {
             Rows::Even(a, _) => a.space,
+            // Tables hold addresses of buffers, never of scratch.
             Rows::Table(..) => Space::Global,
-        };
-        let x = match &self.elements {
-            Elements::Floats => (0..SIDE)
-                .map(|i| {
-                    let ok = inside(e, p, ok, k0, t.a_depth, i);
-                    let x = e.t.float(Kind::Single, 0.0);
-                    e.t.put_if(ok, &format!("ld.{}.f32", space.name()), &[&x, &At(a, 4 * i)]);
-                    x
-                })
-                .collect(),
-            Elements::Bytes { len, together } => bytes(e, p, t, (a, space), ok, k0, (*len, *together)),
-        };
-        for (i, x) in x.iter().enumerate() {
-            let to = At(t.a_to, 4 * t.sums.pitch() * i as i32);
-            e.t.put(&format!("st.shared.{}", x.kind.moved()), &[&to, x]);
+        }
+    }
+
+    /// Reads a group; what does not exist becomes zero.
+    pub(super) fn fetch(&self, e: &mut Emitter<'_>, p: &Product, g: &Group, step: &Step) {
+        let space = self.space();
+        match &self.elements {
+            Elements::Floats { .. } => {
+                let exist = step.each(e, p, g);
+                neighbors(e, space, g, exist);
+            }
+            Elements::Bytes { len, together } => bytes(e, p, g, space, step, (*len, *together)),
         }
     }
 }
@@ -107,46 +128,45 @@ impl Left {
 fn bytes(
     e: &mut Emitter<'_>,
     p: &Product,
-    t: &Thread,
-    (a, space): (Reg, Space),
-    ok: Reg,
-    k0: Reg,
+    g: &Group,
+    space: Space,
+    step: &Step,
     (len, together): (Reg, i64),
-) -> Vec<Reg> {
-    let words = registers(e, Kind::Word, SIDE);
+) {
+    let (words, at) = (&g.held, g.at);
     words.iter().for_each(|w| e.t.set(*w, &0));
     let (apart, done) = (e.t.label(), e.t.label());
     if together > 1 {
-        let low = e.t.op(Kind::Long, "and.b64", &[&a, &(together - 1)]);
+        let low = e.t.op(Kind::Long, "and.b64", &[&at, &(together - 1)]);
         let odd = e.t.compare("ne.s64", low, &0);
         e.t.jump_if(odd, true, apart);
         if together == 16 {
-            let ok = inside(e, p, ok, k0, t.a_depth, 0);
-            e.t.put_if(ok, &format!("ld.{}.v4.b32", space.name()), &[&list(&words), &At(a, 0)]);
+            let ok = step.inside(e, p, g, 0);
+            e.t.put_if(ok, &format!("ld.{}.v4.b32", space.name()), &[&list(words), &At(at, 0)]);
         } else {
-            for (i, w) in (0..SIDE).zip(&words) {
-                let ok = inside(e, p, ok, k0, t.a_depth, i);
-                e.t.put_if(ok, &format!("ld.{}.b32", space.name()), &[w, &At(a, 4 * i)]);
+            for (i, w) in (0..SIDE).zip(words) {
+                let ok = step.inside(e, p, g, i);
+                e.t.put_if(ok, &format!("ld.{}.b32", space.name()), &[w, &At(at, 4 * i)]);
             }
         }
         e.t.jump(done);
         e.t.place(apart);
     }
-    let k = sum(e, k0, t.a_depth);
+    let k = sum(e, step.first, g.depth);
     let first = e.t.op(Kind::Long, "shl.b64", &[&k, &2]);
     let left = e.t.op(Kind::Long, "sub.s64", &[&len, &first]);
-    for (i, w) in (0..SIDE).zip(&words) {
+    let some = e.t.both(g.exists, step.more);
+    for (i, w) in (0..SIDE).zip(words) {
         for b in 0..4 {
-            let at = 4 * i + b;
-            let some = e.t.compare("gt.s64", left, &at);
-            let ok = e.t.both(ok, some);
+            let byte = 4 * i + b;
+            let ok = e.t.compare("gt.s64", left, &byte);
+            let ok = e.t.both(some, ok);
             let x = e.t.int(Kind::Word, 0);
-            e.t.put_if(ok, &format!("ld.{}.u8", space.name()), &[&x, &At(a, at)]);
+            e.t.put_if(ok, &format!("ld.{}.u8", space.name()), &[&x, &At(at, byte)]);
             e.t.put("bfi.b32", &[w, &x, w, &(8 * b), &8]);
         }
     }
     e.t.place(done);
-    words
 }
 
 /// Steps of four bytes.

@@ -1,4 +1,4 @@
-//! Matrix products: of floats on plain FMA, of bytes by `mma`.
+//! Matrix products: of floats on tensor cores or by plain FMA, of bytes by `mma`.
 //!
 //! | contract | right operand |
 //! |---|---|
@@ -7,29 +7,34 @@
 //! | `f32_gemm_nibbles` | panels of numbers of four bits with scales for blocks of k |
 //! | `i8_gemm` | panels of 16 columns and groups of four bytes along k |
 //!
-//! 256 threads make a tile of 64×64, each four rows by four columns in registers. For every 16 steps of k
-//! the block brings 16 columns of A, transposed, and 16 rows of B to shared memory; of bytes, a step is the
-//! word of four along k. Sums run in order of k.
+//! 256 threads make a tile, by steps along k: while one buffer of shared memory is multiplied, what goes into
+//! the other is on its way. `left` and `right` know how an operand's elements are read, `form` where they go,
+//! `pieces`, `words` and `bytes` how they are multiplied, `finish` what is done to the sums. Sums run in order
+//! of k. Where a product has few rows, `row` takes the place of all this.
 
 mod bytes;
+mod cursor;
 mod finish;
+mod form;
 mod left;
+mod pieces;
 mod right;
+mod row;
+mod words;
 
+use super::Sm;
 use super::call::{Pointer, dim_arg};
+use super::index::divides;
 use super::kernel::{Emitter, Result};
 use super::order::pointed;
-use super::ptx::{At, Kind, Reg};
+use super::ptx::{Kind, Reg};
+use crate::Precision;
+use cursor::Cursor;
+use form::{Elements, Form, Order, Place, Share};
 use left::Left;
+use nnc_ir::Dim;
 use nnc_ir::tile::Arg;
 use right::Right;
-
-/// Rows and columns of a tile.
-const TILE: i64 = 64;
-/// Steps of k in shared memory at a time.
-const DEPTH: i64 = 16;
-/// Rows and columns of one thread, and the elements of each operand that it loads.
-const SIDE: i32 = 4;
 
 /// The operands of a product.
 struct Product {
@@ -44,26 +49,20 @@ struct Product {
     depth: Reg,
     /// The depth is a multiple of that of a tile: no check along k.
     even: bool,
+    /// Of four steps of k, or of four columns, all exist or none does.
+    by_fours: bool,
+    columns_by_fours: bool,
     right: Right,
 }
 
-/// Registers of a thread: what it loads and computes.
+/// What a thread does for a tile.
 struct Thread {
-    /// Row and first step of k of the four elements of A that it loads.
-    a_row: Reg,
-    a_depth: Reg,
-    /// The same for B: four columns of a row of B, or four steps of k of a column.
-    b_depth: Reg,
-    b_column: Reg,
-    /// First row and column that it computes; all of them lie at [`Sums::rows`] and [`Sums::columns`] from
-    /// there.
-    row: Reg,
-    column: Reg,
-    /// Shared addresses: where its elements of A and B go, and from where it reads.
-    a_to: Reg,
-    b_to: Reg,
-    a_from: Reg,
-    b_from: Reg,
+    form: Form,
+    /// What it brings of each operand.
+    left: Share,
+    right: Share,
+    /// What it computes.
+    place: Place,
     sums: Sums,
 }
 
@@ -74,31 +73,6 @@ struct Sums {
 }
 
 impl Sums {
-    fn floats(e: &mut Emitter<'_>) -> Sums {
-        Sums { products: registers(e, Kind::Single, SIDE * SIDE), bytes: None }
-    }
-
-    /// Words from one row of a tile in shared memory to the next. Threads that write floats do so to other
-    /// banks; lanes that read a fragment of bytes read all banks once.
-    fn pitch(&self) -> i32 {
-        if self.bytes.is_some() { 72 } else { 68 }
-    }
-
-    /// Bytes of one operand's tile in shared memory.
-    fn tile_bytes(&self) -> i32 {
-        DEPTH as i32 * self.pitch() * 4
-    }
-
-    /// The rows of a thread.
-    fn rows(&self) -> [i32; SIDE as usize] {
-        if self.bytes.is_some() { bytes::ROWS } else { [0, 1, 2, 3] }
-    }
-
-    /// The columns of a thread.
-    fn columns(&self) -> [i32; SIDE as usize] {
-        if self.bytes.is_some() { bytes::COLUMNS } else { [0, 1, 2, 3] }
-    }
-
     fn clear(&self, e: &mut Emitter<'_>) {
         let rows = self.bytes.iter().flat_map(|b| &b.rows);
         for s in self.products.iter().chain(rows) {
@@ -132,22 +106,38 @@ pub(super) fn nibbles(e: &mut Emitter<'_>, args: &[Arg]) -> Result<()> {
     floats(e, args, right, &args[17..])
 }
 
+/// Shared memory that the tiles of a product of floats take.
+pub(super) fn shared_of_floats(precision: Precision, sm: Sm) -> i64 {
+    Form::floats(precision, sm).shared_bytes()
+}
+
+/// Shared memory that the tiles of a product of bytes take.
+pub(super) fn shared_of_bytes(_: Precision, _: Sm) -> i64 {
+    Form::bytes().shared_bytes()
+}
+
 fn floats(e: &mut Emitter<'_>, args: &[Arg], right: Right, rest: &[Arg]) -> Result<()> {
+    if e.at_most(dim_arg(&args[2])?, row::ROWS) {
+        return row::product(e, args, right, rest);
+    }
     let kc = dim_arg(&args[9])?;
-    let left = Left::floats(e, &args[4..8])?;
-    let even = kc.as_const().is_some_and(|k| k % DEPTH == 0);
-    let p = Product::new(e, args, (left, right), (kc, even))?;
+    let left = Left::floats(e, &args[4..8], kc)?;
+    let form = Form::floats(e.precision, e.sm);
+    let even = divides(form.depth.into(), kc);
+    let p = Product::new(e, args, &form, (left, right), (kc, even))?;
     let finish = finish::Finish::new(e, rest)?;
-    let sums = Sums::floats(e);
-    product(e, &p, sums, &mut |e, t, at| finish.store(e, &p, t, at))?;
+    let sums = registers(e, Kind::Single, form.rows * form.columns / 256);
+    let sums = Sums { products: sums, bytes: None };
+    product(e, &p, (form, sums), &mut |e, t, at| finish.store(e, &p, t, at))?;
     noted(e, args, rest);
     Ok(())
 }
 
-/// Notes what is pending: a barrier is behind each step of k, so only what finishes and stores the sums comes
-/// after the last.
+/// Notes what is pending: a barrier is behind the last reading of an operand, so only the last reading of tiles
+/// and what finishes and stores the sums come after it.
 fn noted(e: &mut Emitter<'_>, args: &[Arg], rest: &[Arg]) {
     e.pending.note(&pointed(rest), &pointed(&args[..1]));
+    e.pending.tiles = true;
 }
 
 /// Code of `i8_gemm`.
@@ -156,12 +146,13 @@ pub(super) fn i8(e: &mut Emitter<'_>, args: &[Arg]) -> Result<()> {
 }
 
 impl Product {
-    /// The operands in a call's first words, of `depth` steps a tap.
+    /// The operands in a call's first words, of `depth` steps a tap; `even`: they fill tiles.
     fn new(
         e: &mut Emitter<'_>,
         args: &[Arg],
+        form: &Form,
         (left, right): (Left, Right),
-        (depth, even): (&nnc_ir::Dim, bool),
+        (depth, even): (&Dim, bool),
     ) -> Result<Product> {
         let (m, n, taps) = (dim_arg(&args[2])?, dim_arg(&args[3])?, dim_arg(&args[8])?);
         Ok(Product {
@@ -169,25 +160,38 @@ impl Product {
             ldc: e.int_arg(&args[1])?,
             m: e.index(m)?,
             n: e.index(n)?,
-            one_tile: (e.at_most(m, TILE), e.at_most(n, TILE)),
+            one_tile: (e.at_most(m, form.rows.into()), e.at_most(n, form.columns.into())),
             left,
             taps: if taps.is(1) { None } else { Some(e.index(taps)?) },
             depth: e.index(depth)?,
             even,
+            by_fours: divides(4, depth),
+            columns_by_fours: divides(4, n),
             right,
         })
+    }
+
+    /// The right operand is copied to shared memory as it is, past the registers.
+    fn copies_right(&self, e: &Emitter<'_>, t: &Thread) -> bool {
+        e.sm >= Sm::Sm80 && matches!((&self.right, t.form.elements), (Right::Panels(..), Elements::Words(_)))
     }
 }
 
 /// Stores the sums of a tile, which begins at a row and a column.
 type Store<'s> = dyn FnMut(&mut Emitter<'_>, &Thread, (Reg, Reg)) -> Result<()> + 's;
 
-fn product(e: &mut Emitter<'_>, p: &Product, sums: Sums, store: &mut Store<'_>) -> Result<()> {
-    let thread = thread(e, p, sums);
+fn product(
+    e: &mut Emitter<'_>,
+    p: &Product,
+    (form, sums): (Form, Sums),
+    store: &mut Store<'_>,
+) -> Result<()> {
+    let thread = Thread::new(e, p, form, sums);
+    let stage = e.t.int(Kind::Word, 0);
     e.free_tiles();
-    tiles(e, p.m, p.one_tile.0, &mut |e, m0| {
-        tiles(e, p.n, p.one_tile.1, &mut |e, n0| {
-            sums_of_tile(e, p, &thread, m0, n0)?;
+    tiles(e, p.m, (p.one_tile.0, form.rows), &mut |e, m0| {
+        tiles(e, p.n, (p.one_tile.1, form.columns), &mut |e, n0| {
+            sums_of_tile(e, p, &thread, stage, (m0, n0));
             store(e, &thread, (m0, n0))
         })
     })
@@ -212,66 +216,54 @@ fn list(x: &[Reg]) -> String {
     format!("{{{}}}", names.join(", "))
 }
 
-/// The bits of a thread's number above `bits`, and those below, each times a power of two.
-fn split(e: &mut Emitter<'_>, number: Reg, bits: i32, shifts: (i32, i32)) -> (Reg, Reg) {
-    let high = e.t.op(Kind::Word, "shr.u32", &[&number, &bits]);
-    let low = e.t.op(Kind::Word, "and.b32", &[&number, &((1 << bits) - 1)]);
-    let scaled = |e: &mut Emitter<'_>, x: Reg, shift: i32| {
-        let x = if shift > 0 { e.t.op(Kind::Word, "shl.b32", &[&x, &shift]) } else { x };
-        e.t.op(Kind::Long, "cvt.u64.u32", &[&x])
-    };
-    (scaled(e, high, shifts.0), scaled(e, low, shifts.1))
+impl Thread {
+    /// What a thread does, by its number.
+    fn new(e: &mut Emitter<'_>, p: &Product, form: Form, sums: Sums) -> Thread {
+        let at = e.tiles(form.shared_bytes());
+        let base = e.t.op(Kind::Word, "mov.u32", &[&format!("shared+{at}")]);
+        let second = e.t.op(Kind::Word, "add.u32", &[&base, &form.operand_bytes(form.rows)]);
+        let left = Share::new(e, &form, Order::Depth, form.rows, base);
+        let order = p.right.order();
+        let right = Share::new(e, &form, order, form.columns, second);
+        let place = match form.elements {
+            Elements::Pieces(pieces) => pieces.place(e, &form, order, (base, second)),
+            Elements::Words(_) if sums.bytes.is_some() => bytes::place(e, &form, (base, second)),
+            Elements::Words(_) => form.neighbors(e, (base, second)),
+        };
+        Thread { form, left, right, place, sums }
+    }
+
+    /// Adds the products of what is in the buffer at `stage`.
+    fn multiply(&self, e: &mut Emitter<'_>, stage: Reg) {
+        match (self.form.elements, &self.sums.bytes) {
+            (Elements::Pieces(pieces), _) => pieces.multiply(e, self, stage),
+            (Elements::Words(_), Some(sums)) => sums.multiply(e, self, stage),
+            (Elements::Words(_), None) => words::multiply(e, self, stage),
+        }
+    }
 }
 
-/// What a thread does, by its number.
-fn thread(e: &mut Emitter<'_>, p: &Product, sums: Sums) -> Thread {
-    let (pitch, tile_bytes) = (i64::from(sums.pitch()), sums.tile_bytes());
-    let at = e.tiles(2 * i64::from(tile_bytes));
-    let base = e.t.op(Kind::Long, "mov.u64", &[&format!("shared+{at}")]);
-    let second = e.t.op(Kind::Long, "add.s64", &[&base, &tile_bytes]);
-    let number = e.thread;
-    let (a_row, a_depth) = split(e, number, 2, (0, 2));
-    let (b_depth, b_column) = if p.right.walks_depth() {
-        let (column, depth) = split(e, number, 2, (0, 2));
-        (depth, column)
-    } else {
-        split(e, number, 4, (0, 2))
-    };
-    let a_at = offset(e, base, a_depth, 4 * pitch);
-    let a_to = offset(e, a_at, a_row, 4);
-    let b_at = offset(e, second, b_depth, 4 * pitch);
-    let b_to = offset(e, b_at, b_column, 4);
-    let (row, column, a_from, b_from) = if sums.bytes.is_some() {
-        bytes::place(e, (base, second), pitch)
-    } else {
-        let (row, column) = split(e, number, 4, (2, 2));
-        (row, column, offset(e, base, row, 4), offset(e, second, column, 4))
-    };
-    Thread { a_row, a_depth, b_depth, b_column, row, column, a_to, b_to, a_from, b_from, sums }
+impl Form {
+    /// Stores a group of an operand of so many rows or columns.
+    fn store(&self, e: &mut Emitter<'_>, order: Order, (to, extent): (Reg, i32), x: &[Reg]) {
+        match self.elements {
+            Elements::Pieces(pieces) => pieces.store(e, to, self.piece_bytes(extent), x),
+            Elements::Words(_) => words::store(e, order, to, self.pitch(extent), x),
+        }
+    }
 }
 
-/// Runs code for each tile along an extent.
+/// Runs code for each tile of so many rows or columns along an extent.
 fn tiles(
     e: &mut Emitter<'_>,
     extent: Reg,
-    one: bool,
+    (one, step): (bool, i32),
     inside: &mut dyn FnMut(&mut Emitter<'_>, Reg) -> Result<()>,
 ) -> Result<()> {
     let zero = e.t.int(Kind::Long, 0);
     if one {
         return inside(e, zero);
     }
-    steps(e, extent, TILE, inside)
-}
-
-/// Runs code for `at` from zero to an extent, by steps.
-fn steps(
-    e: &mut Emitter<'_>,
-    extent: Reg,
-    step: i64,
-    inside: &mut dyn FnMut(&mut Emitter<'_>, Reg) -> Result<()>,
-) -> Result<()> {
-    let zero = e.t.int(Kind::Long, 0);
     let at = e.t.copy(zero);
     let (turn, done) = (e.t.label(), e.t.label());
     e.t.place(turn);
@@ -284,74 +276,28 @@ fn steps(
     Ok(())
 }
 
-/// The sums of one tile of the result.
-fn sums_of_tile(e: &mut Emitter<'_>, p: &Product, t: &Thread, m0: Reg, n0: Reg) -> Result<()> {
+/// The sums of one tile of the result. A turn begins to read what a step needs, multiplies what the one before
+/// brought, and stores: the first has nothing to multiply, the last nothing to read. `stage` is the place of the
+/// buffer that is filled next: between its last reading, in another tile too, and its filling is a barrier.
+fn sums_of_tile(e: &mut Emitter<'_>, p: &Product, t: &Thread, stage: Reg, at: (Reg, Reg)) {
     t.sums.clear(e);
-    let row = sum(e, m0, t.a_row);
-    let row_ok = e.t.compare("lt.s64", row, &p.m);
-    let column = sum(e, n0, t.b_column);
-    let column_ok = e.t.compare("lt.s64", column, &p.n);
-    match p.taps {
-        None => {
-            let first = e.t.int(Kind::Long, 0);
-            tap(e, p, t, (row, row_ok), (column, column_ok), first)
-        }
-        Some(n) => steps(e, n, 1, &mut |e, at| tap(e, p, t, (row, row_ok), (column, column_ok), at)),
-    }
-}
-
-/// Adds the products of one tap.
-fn tap(
-    e: &mut Emitter<'_>,
-    p: &Product,
-    t: &Thread,
-    (row, row_ok): (Reg, Reg),
-    (column, column_ok): (Reg, Reg),
-    tap: Reg,
-) -> Result<()> {
-    let a = p.left.start(e, t, (row, row_ok), tap);
-    let (b, steps_of_b) = p.right.start(e, p, t, column, tap);
-    steps(e, p.depth, DEPTH, &mut |e, k0| {
-        p.left.load(e, p, t, a, row_ok, k0);
-        p.right.load(e, p, t, (b, column), column_ok, k0);
-        e.t.barrier();
-        multiply(e, t);
-        e.t.barrier();
-        e.t.put("add.s64", &[&a, &a, &(4 * DEPTH)]);
-        e.t.put("add.s64", &[&b, &b, &steps_of_b]);
-        Ok(())
-    })
-}
-
-/// True where step `k0 + own + i` of k exists and `ok` holds.
-fn inside(e: &mut Emitter<'_>, p: &Product, ok: Reg, k0: Reg, own: Reg, i: i32) -> Reg {
-    if p.even {
-        return ok;
-    }
-    let k = sum(e, k0, own);
-    let k = e.t.op(Kind::Long, "add.s64", &[&k, &i]);
-    let some = e.t.compare("lt.s64", k, &p.depth);
-    e.t.both(ok, some)
-}
-
-/// Multiplies what is in shared memory.
-fn multiply(e: &mut Emitter<'_>, t: &Thread) {
-    if let Some(sums) = &t.sums.bytes {
-        return sums.multiply(e, t);
-    }
-    let pitch = t.sums.pitch();
-    let read = |e: &mut Emitter<'_>, at: At| -> Vec<Reg> {
-        let x = registers(e, Kind::Single, SIDE);
-        e.t.put("ld.shared.v4.f32", &[&list(&x), &at]);
-        x
-    };
-    for k in 0..DEPTH as i32 {
-        let (a, b) = (read(e, At(t.a_from, 4 * pitch * k)), read(e, At(t.b_from, 4 * pitch * k)));
-        for (i, x) in a.iter().enumerate() {
-            for (j, y) in b.iter().enumerate() {
-                let s = t.sums.products[i * SIDE as usize + j];
-                e.t.put("fma.rn.f32", &[&s, x, y, &s]);
-            }
-        }
-    }
+    let cursor = Cursor::new(e, p, t, at);
+    let bytes = t.form.stage_bytes();
+    let filled = e.t.int(Kind::Word, 0);
+    let (turn, first, done) = (e.t.label(), e.t.label(), e.t.label());
+    e.t.place(turn);
+    cursor.fetch(e, p, t, stage);
+    let none = e.t.compare("eq.s32", filled, &0);
+    e.t.jump_if(none, true, first);
+    let before = e.t.op(Kind::Word, "xor.b32", &[&stage, &bytes]);
+    t.multiply(e, before);
+    e.t.jump_if(cursor.more(), false, done);
+    e.t.place(first);
+    cursor.put(e, p, t, stage);
+    e.t.barrier();
+    cursor.advance(e, p, t.form.depth);
+    e.t.put("xor.b32", &[&stage, &stage, &bytes]);
+    e.t.set(filled, &1);
+    e.t.jump(turn);
+    e.t.place(done);
 }

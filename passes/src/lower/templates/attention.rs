@@ -8,7 +8,8 @@
 //! block and reads keys and values where they lie; where it has no row kernel, the softmax is loops.
 
 use super::PANEL;
-use super::gemm::{BlockSize, PACK, Product, Right, block_axis, cost};
+use super::blocks::{BlockSize, Open, block_axis, by_rows};
+use super::gemm::{PACK, Product, Right, cost};
 use super::rows::Row;
 use crate::lower::emit::Emitter;
 use crate::lower::index::{View, views};
@@ -231,11 +232,30 @@ fn product(e: &mut Emitter, to: &Rows, (m, n, k): (&Dim, &Dim, &Dim), a: (Mem, D
     let a_at = e.simplify(&a.1);
     let left = [Arg::Null, int(0), Arg::Ptr(a.0, a_at), Arg::Int(a.2), int(1), Arg::Int(k.clone())];
     let (contract, operands) = Product { left, right, zeros: Arg::Null }.operands();
-    let sizes = [to.stride.clone(), m.clone(), n.clone()].map(Arg::Int);
-    let mut args = vec![Arg::Ptr(to.mem, to.at.clone())];
-    args.extend(sizes.into_iter().chain(operands));
-    args.extend([int(0), Arg::Null, Arg::Null, Arg::Null, int(0), Arg::F32(0.0), Arg::F32(0.0), Arg::Null]);
-    e.kb.call(contract.0, contract.1, args);
+    let open = mentions_size(m).then(|| Open { m: m.clone(), columns: n.clone() });
+    by_rows(e, (m, n), open.as_ref(), &mut |e, (m, n)| {
+        let sizes = [&to.stride, m, n].map(|d| Arg::Int(d.clone()));
+        let mut args = vec![Arg::Ptr(to.mem, to.at.clone())];
+        args.extend(sizes.into_iter().chain(operands.clone()));
+        args.extend([
+            int(0),
+            Arg::Null,
+            Arg::Null,
+            Arg::Null,
+            int(0),
+            Arg::F32(0.0),
+            Arg::F32(0.0),
+            Arg::Null,
+        ]);
+        e.kb.call(contract.0, contract.1, args);
+    });
+}
+
+/// True if a size that only a launch knows occurs in an expression.
+fn mentions_size(d: &Dim) -> bool {
+    let mut found = false;
+    d.visit_syms(&mut |s| found |= matches!(s, Sym::Name(_)));
+    found
 }
 
 /// Scores to weights, in place, row by row.
@@ -248,7 +268,8 @@ fn weigh_by_loops(
     (batch, head, row, len): (&Dim, &Dim, &Dim, &Dim),
 ) {
     let scale = e.kb.float(DType::F32, node.attrs.float("scale"));
-    let rows = e.begin(Turns::Serial, len.clone(), &[]);
+    let turns = if e.schedule.short_rows.is_some() { Turns::Rows } else { Turns::Serial };
+    let rows = e.begin(turns, len.clone(), &[]);
     let r = rows.index();
     let seen = if node.attrs.flag("causal") {
         let seen = node.attrs.dims("past")[0].clone() + row.clone() + Dim::ONE + r.clone();

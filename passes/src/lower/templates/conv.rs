@@ -3,10 +3,13 @@
 //! and the depthwise kernel.
 
 use super::PANEL;
+use super::blocks::{BlockSize, Extents, block_axis, blocking};
 use super::epilogue::{self, Block};
-use super::gemm::{Product, Right, block_axis, blocking};
+use super::gemm::{Product, Right};
+use super::halves;
 use super::int8::{self, Factor, Operands, Weights, Zero};
 use super::requantize;
+use super::widening;
 use crate::fuse::Group;
 use crate::lower::emit::Constant;
 use crate::lower::emit::Emitter;
@@ -85,6 +88,8 @@ struct Shape<'g> {
     data: ValueId,
     /// Operands of 8 bits with their zero points; without, both are f32.
     bytes: Option<(Factor, Weights)>,
+    /// Type of the panels of other weights.
+    panels: DType,
 }
 
 impl<'g> Shape<'g> {
@@ -95,6 +100,7 @@ impl<'g> Shape<'g> {
         Shape {
             x,
             out,
+            panels: if bytes.is_none() { halves::panel_type(e, node.inputs[1]) } else { DType::F32 },
             data: bytes.as_ref().map_or(node.inputs[0], |(x, _)| x.value),
             bytes,
             n: w.len() - 2,
@@ -108,6 +114,14 @@ impl<'g> Shape<'g> {
 
     fn pixels(&self) -> Dim {
         Dim::product(&self.out[1..=self.n])
+    }
+
+    fn blocks(&self, wanted: (BlockSize, BlockSize), k: i64) -> (BlockSize, BlockSize) {
+        if self.panels == DType::F32 { wanted } else { widening::blocks(wanted, k) }
+    }
+
+    fn extents<'d>(&self, m: &'d Dim, n: &'d Dim, k: &'d Dim) -> Extents<'d> {
+        Extents { m, n, k, packed: true, floats: self.bytes.is_none() }
     }
 }
 
@@ -154,7 +168,7 @@ fn multiply(
     let panel = Dim::int(size * c * PANEL);
     let per_group = panel.clone() * Dim::int(o).ceil_div(&Dim::int(PANEL));
     let at = g * per_group + n0.floor_div(&Dim::int(PANEL)) * panel.clone();
-    let packing = Packing::Panels { offset: 0, batch, k, n };
+    let packing = Packing::Panels { offset: 0, batch, k, n, dtype: s.panels };
     let b = e.constant(Constant::Packed { value: node.inputs[1], packing });
     let int = |v: i64| Arg::Int(Dim::int(v));
     let [table, stride, x, step] = rows;
@@ -171,7 +185,8 @@ fn width(s: &Shape, k: i64) -> Dim {
 fn dense(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let (c, o) = (Dim::int(s.w[1]), Dim::int(s.w[0]));
     let m = s.out[0].clone() * s.pixels();
-    let (rows, columns) = blocking(e.schedule, &m, &o, &width(s, s.w[1]), true);
+    let wanted = blocking(e.schedule, &s.extents(&m, &o, &width(s, s.w[1])));
+    let (rows, columns) = s.blocks(wanted, s.w[1]);
     let (m0, m_len) = block_axis(e, &m, rows);
     let (n0, n_len) = block_axis(e, &o, columns);
     let x = e.buffer(s.data, Access::Read);
@@ -185,6 +200,7 @@ fn dense(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
         n_len,
         rows: rows.bound(&m),
         columns: columns.bound(&o),
+        open: None,
         index: Box::new(move |m, n| [unravel(&outer, m), vec![n.clone()]].concat()),
     };
     multiply(e, group, node, s, (words, 0, Arg::Null), (Dim::ZERO, column), block);
@@ -204,7 +220,8 @@ fn indirect(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let image = e.grid(s.out[0].clone());
     let g = if s.groups == 1 { Dim::ZERO } else { e.grid(Dim::int(s.groups)) };
     let m = s.pixels();
-    let (rows, columns) = blocking(e.schedule, &m, &o, &width(s, k), true);
+    let wanted = blocking(e.schedule, &s.extents(&m, &o, &width(s, k)));
+    let (rows, columns) = s.blocks(wanted, k);
     let (m0, m_len) = block_axis(e, &m, rows);
     let (n0, n_len) = block_axis(e, &o, columns);
     let block_rows = rows.bound(&m);
@@ -242,6 +259,7 @@ fn indirect(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
         n_len,
         rows: block_rows,
         columns: columns.bound(&o),
+        open: None,
         index: Box::new(move |m, n| [vec![image.clone()], unravel(&spatial, m), vec![n.clone()]].concat()),
     };
     multiply(e, group, node, s, (rows_words, taps.len(), zeros), (g, column), block);
@@ -357,6 +375,7 @@ fn depthwise(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
         n_len: c.clone(),
         rows: ow.clone(),
         columns: c.clone(),
+        open: None,
         index: Box::new(move |m, n| {
             let at = if two {
                 vec![image.clone(), row.clone(), m.clone()]

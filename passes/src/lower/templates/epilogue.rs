@@ -1,7 +1,10 @@
 //! What follows a matrix kernel while its block is hot: the kernel's own epilogue (scale, bias,
 //! residual, clamp) where the group's code has that form, tile code for the rest.
 
-use super::gemm::{Product, cost};
+use super::PANEL;
+use super::blocks::{Open, by_rows};
+use super::gemm::{GEMM, Product, cost};
+use super::widening::Widening;
 use crate::fuse::{Dest, Group};
 use crate::lower::emit::Emitter;
 use crate::lower::index::{row_major, view};
@@ -49,6 +52,8 @@ pub(crate) struct Block<'b> {
     pub(crate) rows: Dim,
     /// Most columns; no locals.
     pub(crate) columns: Dim,
+    /// Only a launch knows whether the rows are few.
+    pub(crate) open: Option<Open>,
     /// Row and column to the index of the result.
     pub(crate) index: IndexOf<'b>,
 }
@@ -148,6 +153,7 @@ pub(super) struct Held {
 }
 
 /// What a microkernel's call is made of once the epilogue is known.
+#[derive(Clone)]
 pub(crate) struct Call {
     /// Where its result begins.
     pub(crate) out: Arg,
@@ -178,34 +184,78 @@ pub(crate) fn call_and_finish(
     block: Block,
     product: Product,
 ) {
-    let zeros = product.zeros.clone();
-    let (contract, operands) = product.operands();
-    let k = match (&operands[4], &operands[5]) {
+    let (left, zeros) = (product.left.clone(), product.zeros.clone());
+    let k = match (&left[4], &left[5]) {
         (Arg::Int(taps), Arg::Int(kc)) => taps.clone() * kc.clone(),
         _ => Dim::ONE,
     };
     e.cost = cost(&block.rows, &block.columns, &k);
     let fixed = peel(e.graph, group, anchor, bias, &block, true);
+    let operands = (&left, &product.right);
+    let widening = Widening::new(e, operands, &block.m_len, (&block.n_len, &block.columns));
+    let (contract, operands) = product.operands();
     let parts = parts(&operands, &block.columns, e.schedule.runs);
-    let last = parts.len() - 1;
-    finish(e, group, fixed, block, parts.len() > 1, |e, c| {
-        for (i, operands) in parts.into_iter().enumerate() {
-            let flags = if i == last { c.flags } else { 0 } | if i > 0 { ACCUMULATE } else { 0 };
-            let mut args = vec![c.out.clone(), Arg::Int(c.row_stride.clone())];
-            args.extend([Arg::Int(c.rows.clone()), Arg::Int(c.columns.clone())]);
-            args.extend(operands);
-            args.extend([Arg::Int(Dim::int(flags)), c.bias.clone(), Arg::Null, c.residual.clone()]);
-            args.extend([Arg::Int(c.residual_stride.clone()), Arg::F32(c.clamp.0), Arg::F32(c.clamp.1)]);
-            args.push(zeros.clone());
-            e.kb.call(contract.0, contract.1, args);
-        }
+    let accumulates = parts.len() > 1 || widening.is_some();
+    let open = block.open.clone();
+    finish(e, group, fixed, block, accumulates, |e, c| match widening {
+        None => by_rows(e, (&c.rows, &c.columns), open.as_ref(), &mut |e, (rows, columns)| {
+            let c = c.of_size(rows, columns);
+            for (i, part) in parts.iter().enumerate() {
+                let flags =
+                    if i + 1 == parts.len() { c.flags } else { 0 } | if i == 0 { 0 } else { ACCUMULATE };
+                c.write(e, contract, (part.clone(), Dim::int(flags)), &zeros);
+            }
+        }),
+        Some(widening) => widening.each(e, &left, |e, part, words| {
+            let flags = part.is_last * Dim::int(c.flags) + part.accumulates * Dim::int(ACCUMULATE);
+            c.beginning_at(part.column, part.columns).write(e, GEMM, (words, flags), &zeros);
+        }),
     });
+}
+
+impl Call {
+    /// The call for so many rows and columns.
+    fn of_size(&self, rows: &Dim, columns: &Dim) -> Call {
+        Call { rows: rows.clone(), columns: columns.clone(), ..self.clone() }
+    }
+
+    /// The call for at most so many columns from one of them on.
+    fn beginning_at(&self, column: Dim, most: Dim) -> Call {
+        let moved = |arg: &Arg| match arg {
+            Arg::Ptr(mem, at) => Arg::Ptr(*mem, at.clone() + column.clone()),
+            other => other.clone(),
+        };
+        Call {
+            out: moved(&self.out),
+            columns: most.min_with(&(self.columns.clone() - column.clone())),
+            bias: moved(&self.bias),
+            residual: moved(&self.residual),
+            ..self.clone()
+        }
+    }
+
+    /// Writes the call for a product's words and flags.
+    fn write(
+        &self,
+        e: &mut Emitter,
+        contract: (&'static str, u32),
+        (words, flags): (Vec<Arg>, Dim),
+        zeros: &Arg,
+    ) {
+        let mut args = vec![self.out.clone(), Arg::Int(self.row_stride.clone())];
+        args.extend([Arg::Int(self.rows.clone()), Arg::Int(self.columns.clone())]);
+        args.extend(words);
+        args.extend([Arg::Int(flags), self.bias.clone(), Arg::Null, self.residual.clone()]);
+        args.extend([Arg::Int(self.residual_stride.clone()), Arg::F32(self.clamp.0), Arg::F32(self.clamp.1)]);
+        args.push(zeros.clone());
+        e.kb.call(contract.0, contract.1, args);
+    }
 }
 
 /// The operand words of one call for each part of the sum; `runs` are the most products of one call, for
 /// results of more than one panel of columns and for the others.
 fn parts(operands: &[Arg], columns: &Dim, runs: Option<(i64, i64)>) -> Vec<Vec<Arg>> {
-    let narrow = columns.as_const().is_some_and(|n| n <= super::PANEL);
+    let narrow = columns.as_const().is_some_and(|n| n <= PANEL);
     let whole = || vec![operands.to_vec()];
     let Some((wide_run, narrow_run)) = runs else { return whole() };
     let run = if narrow { narrow_run } else { wide_run };
@@ -228,7 +278,7 @@ fn parts(operands: &[Arg], columns: &Dim, runs: Option<(i64, i64)>) -> Vec<Vec<A
             _ => {}
         }
         words[if n_taps > 1 { 4 } else { 5 }] = Arg::Int(Dim::int(len));
-        words[6] = Arg::Ptr(*b, b_at.clone() + Dim::int(first * unit * super::PANEL));
+        words[6] = Arg::Ptr(*b, b_at.clone() + Dim::int(first * unit * PANEL));
         words
     };
     (0..total).step_by(each as usize).map(part).collect()

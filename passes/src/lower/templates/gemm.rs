@@ -5,14 +5,14 @@
 //! operand, the n letters one contiguous run in the result; m letters that do not join into one run
 //! become batch letters.
 
+use super::blocks::{self, Extents, block_axis, blocking};
 use super::epilogue::{self, Block};
 use super::int8::{self, Factor, Operands, Weights};
-use super::{FMA_PER_NS, PANEL, nibbles, requantize};
+use super::{FMA_PER_NS, PANEL, halves, nibbles, requantize, widening};
 use crate::fuse::Group;
 use crate::lower::emit::Constant;
 use crate::lower::emit::Emitter;
 use crate::lower::index::{View, unravel, views};
-use crate::pass::Schedule;
 use nnc_ir::plan::{BytePanels, Packing, PanelAxis};
 use nnc_ir::tile::{Access, Arg, Mem};
 use nnc_ir::{DType, Dim, Graph, Node, Sym};
@@ -135,7 +135,9 @@ pub(crate) fn plan(graph: &Graph, node: &Node) -> Option<Plan> {
     let b = b.into_iter().rfind(|v| straight(v, &k) && straight(v, &n) && even(v) && constant(v))?;
     let mut plan = Plan { out, batch, m, n, k, a, b, bytes, nibbles: None };
     if plan.bytes.is_none() {
-        plan.nibbles = nibbles::weights(graph, plan.b.base).filter(|w| plan.is_columns(w.depth));
+        let fits =
+            |w: &nibbles::Weights| plan.is_columns(w.depth) && Plan::size(&plan.k).as_const().is_some();
+        plan.nibbles = nibbles::weights(graph, plan.b.base).filter(fits);
     }
     if plan.stride_of(&plan.a, &plan.m).is_none() {
         plan.split_m();
@@ -207,14 +209,18 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
     let constant = e.graph.constant(plan.b.base).is_some();
     // Four bytes take the room of one f32.
     let wide = if plan.bytes.is_some() { k.ceil_div(&Dim::int(4)) } else { k.clone() };
-    let mut blocks = blocking(e.schedule, &m, &n, &wide, constant || plan.nibbles.is_some());
-    if plan.nibbles.is_some() && e.schedule.unpacks {
-        blocks.1 = BlockSize(nibbles::columns_at_once(k.as_const().unwrap_or(1)));
+    let packed = constant || plan.nibbles.is_some();
+    let extents = Extents { m: &m, n: &n, k: &wide, packed, floats: plan.bytes.is_none() };
+    let mut blocks = blocking(e.schedule, &extents);
+    let panels = if plan.bytes.is_none() { halves::panel_type(e, plan.b.base) } else { DType::F32 };
+    if panels != DType::F32 || (plan.nibbles.is_some() && e.schedule.unpacks) {
+        blocks = widening::blocks(blocks, k.as_const().unwrap_or(1));
     }
     let batch: Vec<(Letter, Dim)> =
         plan.batch.iter().map(|l| (l.clone(), e.grid(l.extent.clone()))).collect();
     let (m0, m_len) = block_axis(e, &m, blocks.0);
-    let (n0, n_len) = block_axis(e, &n, blocks.1);
+    let open = extents.open(e.schedule);
+    let (n0, n_len) = blocks::columns_axis(e, &n, blocks.1, open.as_ref());
     let at_batch = |d: &Dim, rest: &dyn Fn(&Sym) -> Option<Dim>| {
         d.substitute(&|s| {
             batch.iter().find(|(l, _)| l.sym() == *s).map(|(_, i)| i.clone()).or_else(|| rest(s))
@@ -230,7 +236,7 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
     let a = e.buffer(plan.a.base, Access::Read);
     let a_words = [Arg::Null, Arg::Int(Dim::ZERO), Arg::Ptr(a, a_at), Arg::Int(lda)];
     let b_from = e.simplify(&at_batch(&plan.b.at, &|s| zero_or(&n_idx, s)));
-    let column = (n0.clone(), n_len.clone(), blocks.1.bound(&n));
+    let column = (n0.clone(), n_len.clone());
     let out = plan.out.clone();
     let (p, bt) = (plan.clone(), batch.clone());
     let block = Block {
@@ -240,6 +246,7 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
         n_len,
         rows: blocks.0.bound(&m),
         columns: blocks.1.bound(&n),
+        open,
         index: Box::new(move |m: &Dim, n: &Dim| {
             let runs = [p.run_index(&p.m, m), p.run_index(&p.n, n)].concat();
             out.iter()
@@ -258,13 +265,10 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
         let operands = Operands::new(e, (a_words, factor), (weights, panels), (set, column.0));
         return requantize::call_and_finish(e, group, node.outputs[0], None, block, operands);
     }
-    let right = if let Some(weights) = plan.nibbles.as_ref().filter(|_| !e.schedule.unpacks) {
+    let right = if let Some(weights) = &plan.nibbles {
         Right::Nibbles(weights.words(e, &column.0))
-    } else if let Some(weights) = &plan.nibbles {
-        let (b, panel) = weights.unpack(e, &column.0, (&column.1, &column.2), &k);
-        Right::Panels(b, Dim::ZERO, panel)
     } else if constant {
-        packed_constant(e, &plan, &batch, &column.0, &k)
+        packed_constant(e, &plan, &batch, &column.0, (&k, panels))
     } else if e.schedule.packs {
         pack_into_scratch(e, &plan, b_from, &column.1, &k)
     } else {
@@ -283,7 +287,7 @@ pub(crate) type Left = [Arg; 6];
 /// The right operand of a product.
 #[derive(Clone)]
 pub(crate) enum Right {
-    /// In panels: where they begin, and the distance from one to the next.
+    /// In panels, of f32 or a narrower float: where they begin, and the distance from one to the next.
     Panels(Mem, Dim, Dim),
     /// Where it lies, and its strides along k and the columns.
     Strided(Mem, Dim, Dim, Dim),
@@ -333,55 +337,6 @@ impl Plan {
     }
 }
 
-/// Rows or columns of one grid point.
-#[derive(Clone, Copy)]
-pub(crate) struct BlockSize(pub(crate) i64);
-
-impl BlockSize {
-    /// The most that a block has: the size, or the whole extent where that is less or the size is unlimited.
-    pub(crate) fn bound(self, extent: &Dim) -> Dim {
-        match extent.as_const() {
-            Some(n) => Dim::int(n.min(self.0).max(1)),
-            None if self.0 == i64::MAX => extent.clone(),
-            None => Dim::int(self.0),
-        }
-    }
-}
-
-/// Sizes of a block of rows and of columns: A's block stays in half of L2; few rows are cut along
-/// columns so that there is work for several threads.
-pub(crate) fn blocking(
-    schedule: Schedule,
-    m: &Dim,
-    n: &Dim,
-    k: &Dim,
-    packed: bool,
-) -> (BlockSize, BlockSize) {
-    if let Some((rows, columns)) = schedule.block {
-        return (BlockSize(rows), BlockSize(columns));
-    }
-    let k = k.as_const().unwrap_or(1024).max(1);
-    let (m, n) = (m.as_const().unwrap_or(128), n.as_const().unwrap_or(1024));
-    let rows = if packed { (64 * 1024 / k).clamp(42, 336) / 42 * 42 } else { 504 };
-    let row_blocks = (m + rows - 1) / rows;
-    let wanted = if packed { (8 / row_blocks.max(1)).max(1) } else { 1 };
-    let panels = (n + PANEL - 1) / PANEL;
-    let columns = (panels / wanted).max(4) / 2 * 2 * PANEL;
-    (BlockSize(rows), BlockSize(if wanted == 1 { i64::MAX } else { columns }))
-}
-
-/// A grid axis over blocks of an extent: first element and length of the block.
-pub(crate) fn block_axis(e: &mut Emitter, extent: &Dim, size: BlockSize) -> (Dim, Dim) {
-    if extent.as_const().is_some_and(|n| n <= size.0) || size.0 == i64::MAX {
-        return (Dim::ZERO, extent.clone());
-    }
-    let size = Dim::int(size.0);
-    let i = e.grid(extent.ceil_div(&size));
-    let first = i * size.clone();
-    let left = extent.clone() - first.clone();
-    (first, left.min_with(&size))
-}
-
 /// Where the panels of a constant come from.
 struct Panels {
     offset: i64,
@@ -412,11 +367,17 @@ impl Panels {
     }
 }
 
-fn packed_constant(e: &mut Emitter, plan: &Plan, batch: &[(Letter, Dim)], n0: &Dim, k: &Dim) -> Right {
+fn packed_constant(
+    e: &mut Emitter,
+    plan: &Plan,
+    batch: &[(Letter, Dim)],
+    n0: &Dim,
+    (k, dtype): (&Dim, DType),
+) -> Right {
     let Panels { offset, batch, k: rows, n, which } = Panels::of(plan, batch);
     let panel = k.clone() * Dim::int(PANEL);
     let per_batch = panel.clone() * Dim::int(n.len).ceil_div(&Dim::int(PANEL));
-    let packing = Packing::Panels { offset, batch, k: vec![rows], n };
+    let packing = Packing::Panels { offset, batch, k: vec![rows], n, dtype };
     let mem = e.constant(Constant::Packed { value: plan.b.base, packing });
     Right::Panels(mem, which * per_batch + n0.floor_div(&Dim::int(PANEL)) * panel.clone(), panel)
 }

@@ -2,9 +2,11 @@
 //! fits (`plan`) and the nest itself (`emit`).
 
 pub(crate) mod attention;
+pub(crate) mod blocks;
 pub(crate) mod conv;
 pub(crate) mod epilogue;
 pub(crate) mod gemm;
+pub(crate) mod halves;
 pub(crate) mod int8;
 pub(crate) mod nibbles;
 pub(crate) mod recurrent;
@@ -12,6 +14,7 @@ pub(crate) mod requantize;
 pub(crate) mod rows;
 pub(crate) mod scan;
 pub(crate) mod scatter;
+pub(crate) mod widening;
 
 /// Multiply-adds of f32 that one core does in a nanosecond, for cost estimates.
 pub(crate) const FMA_PER_NS: i64 = 40;

@@ -1,18 +1,15 @@
 //! Constant right operands of four bits with a scale for each block of the summed axis: they stay packed in
-//! the artifact. Either the kernel `f32_unpack4` makes panels of f32 of them where a product needs them, or
-//! the product `f32_gemm_nibbles` reads them as they are.
+//! the artifact. Either they are made floats piece by piece (see `widening`), or the product `f32_gemm_nibbles`
+//! reads them as they are.
 
 use super::PANEL;
 use crate::fold::known::uniform;
 use crate::lower::emit::{Constant, Emitter};
 use crate::lower::index::views;
 use nnc_ir::plan::{Packing, PanelAxis};
-use nnc_ir::tile::{Arg, Mem};
+use nnc_ir::tile::Arg;
 use nnc_ir::{DType, Dim, Graph, Sym, ValueId};
 use nnc_tensor::Range;
-
-/// Version of the kernel's arguments that is written here.
-const UNPACK: (&str, u32) = ("f32_unpack4", 1);
 
 /// `(value - zero) * scale`, `[columns, depth]`.
 #[derive(Clone, Debug)]
@@ -100,7 +97,7 @@ impl Weights {
             let n = PanelAxis { len: self.columns, stride: blocks };
             e.constant(Constant::Packed {
                 value,
-                packing: Packing::Panels { offset: 0, batch: vec![], k, n },
+                packing: Packing::Panels { offset: 0, batch: vec![], k, n, dtype: DType::F32 },
             })
         };
         let (scales, zeros) = (by_block(self.scale), self.zero.ok().map(by_block));
@@ -118,30 +115,4 @@ impl Weights {
             int(scale_panel),
         ]
     }
-
-    /// Makes panels of the columns `n0 .. n0 + n_len`, of at most `most` columns: the panels, and the distance
-    /// from one to the next.
-    pub(crate) fn unpack(
-        &self,
-        e: &mut Emitter,
-        n0: &Dim,
-        (n_len, most): (&Dim, &Dim),
-        k: &Dim,
-    ) -> (Mem, Dim) {
-        let panel = Dim::int(PANEL);
-        let [src, src_panel, block, scales, zeros, zero, scale_panel] = self.words(e, n0);
-        let stride = k.clone() * panel.clone();
-        let dst = e.kb.scratch(DType::F32, stride.clone() * most.ceil_div(&panel));
-        let sizes = [Arg::Int(k.clone()), Arg::Int(n_len.ceil_div(&panel)), block];
-        let mut args = vec![Arg::Ptr(dst, Dim::ZERO), src];
-        args.extend(sizes);
-        args.extend([scales, zeros, zero, src_panel, scale_panel, Arg::Int(stride.clone())]);
-        e.kb.call(UNPACK.0, UNPACK.1, args);
-        (dst, stride)
-    }
-}
-
-/// Columns of a block: their panels stay in the second-level cache.
-pub(crate) fn columns_at_once(k: i64) -> i64 {
-    ((1 << 16) / k.max(1) / PANEL).clamp(1, 64) * PANEL
 }

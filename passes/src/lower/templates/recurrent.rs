@@ -166,6 +166,7 @@ fn panels(e: &mut Emitter, cell: &Cell, w: ValueId, k: &Dim) -> Panels {
             ],
             k: vec![PanelAxis { len: k, stride: 1 }],
             n: PanelAxis { len: h, stride: k },
+            dtype: DType::F32,
         };
         let mem = e.constant(Constant::Packed { value: w, packing });
         return Panels { mem, at: cell.dir.clone() * per_dir, per_gate, panel };

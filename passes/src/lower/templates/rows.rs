@@ -1,6 +1,7 @@
 //! Softmax and normalization over the innermost axis, row by row: by microkernels, or as loops along the
 //! row where the schedule has none.
 
+use super::blocks::{BlockSize, block_axis};
 use crate::lower::emit::Emitter;
 use nnc_ir::tile::{Access, Arg, Local, Mem, Turns};
 use nnc_ir::{Attrs, DType, Dim, Graph, Node, ScalarOp, ValueId};
@@ -25,7 +26,7 @@ pub(crate) fn emit(e: &mut Emitter, node: &Node) {
     }
     // About 4096 elements a grid point.
     let per_point = (4096 / n.as_const().unwrap_or(512).max(1)).clamp(1, 64);
-    let (r0, r_len) = super::gemm::block_axis(e, &rows, super::gemm::BlockSize(per_point));
+    let (r0, r_len) = block_axis(e, &rows, BlockSize(per_point));
     let x = e.buffer(node.inputs[0], Access::Read);
     let y = e.buffer(node.outputs[0], Access::Write);
     let at = r0 * n.clone();
@@ -95,14 +96,30 @@ impl Row {
     }
 }
 
-/// Emits the kernel as loops: a grid point a row.
+/// Emits the kernel as loops: a grid point a row, or some short rows side by side.
 fn by_loops(e: &mut Emitter, node: &Node, rows: Dim, n: Dim) {
-    let r = e.grid(rows);
-    let x = e.buffer(node.inputs[0], Access::Read);
-    let y = e.buffer(node.outputs[0], Access::Write);
-    let row = Row { x, y, first: r * n.clone(), n: n.clone() };
-    e.cost = n + Dim::int(20);
-    if node.is("softmax") { softmax(e, node, &row) } else { norm(e, node, &row) }
+    e.cost = n.clone() + Dim::int(20);
+    each(e, rows, &n.clone(), |e, r| {
+        let x = e.buffer(node.inputs[0], Access::Read);
+        let y = e.buffer(node.outputs[0], Access::Write);
+        let row = Row { x, y, first: r * n.clone(), n };
+        if node.is("softmax") { softmax(e, node, &row) } else { norm(e, node, &row) }
+    });
+}
+
+/// Emits `row` for each of some rows of `n` elements, as the schedule deals them out.
+pub(crate) fn each(e: &mut Emitter, rows: Dim, n: &Dim, row: impl FnOnce(&mut Emitter, Dim)) {
+    let Some(at_once) = e.schedule.rows_at_once(n) else {
+        let r = e.grid(rows);
+        return row(e, r);
+    };
+    let (first, len) = block_axis(e, &rows, BlockSize(at_once));
+    let open = e.begin(Turns::Rows, len, &[]);
+    let r = first + open.index();
+    e.note_local(&r, rows - Dim::ONE);
+    row(e, r);
+    e.end(open, &[], &[]);
+    e.cost = e.cost.clone() * Dim::int(at_once);
 }
 
 fn softmax(e: &mut Emitter, node: &Node, row: &Row) {

@@ -12,7 +12,7 @@ pub(crate) fn emit_copy(e: &mut Emitter, node: &Node) {
     let y = e.buffer(node.outputs[0], Access::Write);
     let x = e.buffer(node.inputs[0], Access::Read);
     let chunk = e.schedule.chunk;
-    let (first, len) = super::gemm::block_axis(e, &shape[0], super::gemm::BlockSize(chunk));
+    let (first, len) = super::blocks::block_axis(e, &shape[0], super::blocks::BlockSize(chunk));
     let lanes = e.begin(Turns::Lanes, len, &[]);
     let at = first + lanes.index();
     let value = e.kb.load(x, at.clone());

@@ -373,6 +373,10 @@ impl Run<'_> {
             return self.start(on, l);
         }
         let begin = Instant::now();
+        // Copies to the device are not the kernel's time.
+        for id in &l.buffers {
+            self.bring(on, *id)?;
+        }
         self.memory.device.queue()?.mark()?;
         self.start(on, l)?;
         self.memory.device.queue()?.mark()?;

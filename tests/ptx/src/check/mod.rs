@@ -1,5 +1,6 @@
 //! The checks: what happens before what, who touched which byte, and what is reported.
 
+pub(crate) mod banks;
 pub(crate) mod cell;
 pub(crate) mod clocks;
 pub(crate) mod fault;

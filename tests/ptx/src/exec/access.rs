@@ -5,6 +5,7 @@ use super::int::{cut, sign_extend};
 use super::launch::Cx;
 use super::step::lanes;
 use super::warp::Warp;
+use crate::check::banks::conflicts;
 use crate::check::fault::{FaultKind, Trap, space_name};
 use crate::program::{Address, Atomic, AtomicOp, NONE, Op};
 use crate::types::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW, Space, Type};
@@ -87,6 +88,7 @@ impl Warp {
         let Op::Load { address, n, bytes, signed, bits, d } = op else { return Ok(()) };
         let at = self.addresses(cx, active, *address)?;
         let (size, total) = (*bytes as usize, *bytes as usize * n);
+        cx.count_conflicts(total as u64, address.space, lanes(active).map(|l| (l, at[l])));
         for lane in lanes(active) {
             let mut buffer = [0; MOST];
             let place = resolve(address.space, at[lane]);
@@ -112,6 +114,7 @@ impl Warp {
         for s in &s[..*n] {
             self.get(cx, active, *s)?;
         }
+        cx.count_conflicts((size * n) as u64, address.space, lanes(active).map(|l| (l, at[l])));
         for lane in lanes(active) {
             let mut buffer = [0; MOST];
             for (part, s) in buffer.chunks_exact_mut(size).zip(&s[..*n]) {
@@ -175,6 +178,22 @@ impl Warp {
         }
         self.put(op.d, active, &old);
         Ok(())
+    }
+}
+
+impl Cx<'_> {
+    /// Counts how often lanes wait for each other in an access of so many bytes each.
+    pub(super) fn count_conflicts(
+        &mut self,
+        bytes: u64,
+        space: Space,
+        at: impl Iterator<Item = (usize, u64)>,
+    ) {
+        let mut addresses = [None; 32];
+        for (lane, at) in at {
+            addresses[lane] = Some(resolve(space, at)).filter(|p| p.0 == Space::Shared).map(|p| p.1);
+        }
+        self.conflicts += conflicts(bytes, &addresses);
     }
 }
 

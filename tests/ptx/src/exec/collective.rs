@@ -97,11 +97,13 @@ impl Warp {
             }
             Collective::LoadMatrix { count, transposed, d, address } => {
                 let at = self.addresses(cx, low_lanes(8 * count), *address)?;
+                cx.count_conflicts(16, address.space, (0..8 * count).map(|l| (l, at[l])));
                 let at = at.map(|a| resolve(address.space, a));
                 self.load_matrix(&at, *transposed, &d[..*count], cta)
             }
             Collective::StoreMatrix { count, transposed, s, address } => {
                 let at = self.addresses(cx, low_lanes(8 * count), *address)?;
+                cx.count_conflicts(16, address.space, (0..8 * count).map(|l| (l, at[l])));
                 let at = at.map(|a| resolve(address.space, a));
                 self.store_matrix(&at, *transposed, &s[..*count], cta, cx)
             }

@@ -76,6 +76,7 @@ impl Warp {
             None => 0,
         };
         let len = begin.bytes as usize;
+        cx.count_conflicts(len as u64, begin.to.space, lanes(active).map(|l| (l, to[l])));
         for lane in lanes(active) {
             let trap = |kind| Trap::new(lane as u32, kind);
             let n = if ignored >> lane & 1 == 1 { 0 } else { source[lane] as usize };

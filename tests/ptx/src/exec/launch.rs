@@ -31,6 +31,8 @@ pub struct Stats {
     pub instructions: u64,
     /// Blocks that ran.
     pub blocks: u64,
+    /// How often lanes waited for others at a bank of shared memory.
+    pub conflicts: u64,
 }
 
 /// What all blocks of a launch share.
@@ -44,6 +46,7 @@ pub(crate) struct Cx<'a> {
     pub(crate) block: [u32; 3],
     pub(crate) dynamic_shared: u32,
     pub(crate) spent: u64,
+    pub(crate) conflicts: u64,
 }
 
 /// Sizes of a launch.
@@ -79,7 +82,9 @@ pub(crate) fn launch(
     };
     let constants = kernel.constants.iter().map(|c| [value(c); 32]).collect();
     let Extent { grid, block, dynamic_shared } = extent;
-    let mut cx = Cx { kernel, memory, constants, params, options, grid, block, dynamic_shared, spent: 0 };
+    let (spent, conflicts) = (0, 0);
+    let mut cx =
+        Cx { kernel, memory, constants, params, options, grid, block, dynamic_shared, spent, conflicts };
     let blocks = grid.iter().map(|n| u64::from(*n)).product();
     let mut unfinished: Vec<Block> = Vec::new();
     for number in 0..blocks {
@@ -94,7 +99,7 @@ pub(crate) fn launch(
     while !unfinished.is_empty() {
         turn(&mut unfinished, &mut cx)?;
     }
-    Ok(Stats { instructions: cx.spent, blocks })
+    Ok(Stats { instructions: cx.spent, blocks, conflicts: cx.conflicts })
 }
 
 fn turn(unfinished: &mut Vec<Block>, cx: &mut Cx) -> Result<(), Fault> {
