@@ -6,11 +6,12 @@
 //! reads them: rows of 8·n elements, of which each run of eight (16 bytes) is moved by the row's number so
 //! that neither those who write nor those who read meet in a bank.
 
-use super::super::Sm;
 use super::super::kernel::{Emitter, MOST_THREADS};
 use super::super::ptx::{Kind, Reg};
 use super::pieces::Pieces;
-use crate::Precision;
+use nnc_ir::tile::Kernel;
+use nnc_ir::{Dim, Sym};
+use nnc_tensor::Range;
 use std::fmt::Display;
 
 /// Threads that make a tile.
@@ -19,6 +20,27 @@ const THREADS: i32 = MOST_THREADS as i32;
 pub(super) const SIDE: i32 = 4;
 /// Buffers of tiles: one is read while the next is filled.
 const STAGES: i32 = 2;
+
+/// Rows or columns of a tile, as a rule.
+const SMALL: i32 = 64;
+/// The same where the schedule made blocks of so many.
+const LARGE: i32 = 128;
+
+/// Rows or columns of a tile of a product that has `extent` of them, as its kernel says: a block of more than a small
+/// tile's and no more than a large one's was made to be one.
+fn side(kernel: &Kernel, extent: &Dim) -> i32 {
+    let known = |s: &Sym| match s {
+        Sym::Name(_) => Range::length(),
+        // Loops' variables are not known before the loops are made.
+        Sym::Local(n) => kernel.grid.iter().find(|a| a.local.0 == *n).map_or_else(Range::default, |axis| {
+            let last = axis.extent.clone() - Dim::ONE;
+            Range { low: Some(0), high: last.as_const().map(|n| n.max(0)), top: Some(last) }
+        }),
+    };
+    let most = extent.bounds(&known).1;
+    let large = |n: i64| i64::from(SMALL) < n && n <= i64::from(LARGE);
+    if most.is_some_and(large) { LARGE } else { SMALL }
+}
 
 /// What lies in shared memory.
 #[derive(Clone, Copy)]
@@ -49,19 +71,21 @@ pub(super) enum Order {
 }
 
 impl Form {
-    /// The form of products of floats.
-    pub(super) fn floats(precision: Precision, sm: Sm) -> Form {
-        match Pieces::of(precision, sm) {
-            Some(p) => Form { rows: 64, columns: 64, depth: p.depth(), elements: Elements::Pieces(p) },
+    /// The form of products of floats with so many rows and columns.
+    pub(super) fn floats(e: &Emitter<'_>, (m, n): (&Dim, &Dim)) -> Form {
+        let rows = side(e.kernel, m);
+        let columns = if rows == LARGE { side(e.kernel, n) } else { SMALL };
+        match Pieces::of(e.precision, e.sm) {
+            Some(p) => Form { rows, columns, depth: p.depth(), elements: Elements::Pieces(p) },
             // Threads that read four of a row and threads that read four others meet in no bank.
-            None => Form { rows: 64, columns: 64, depth: 16, elements: Elements::Words(4) },
+            None => Form { rows, columns, depth: 16, elements: Elements::Words(4) },
         }
     }
 
     /// The form of products of bytes, of which a word holds four steps of k.
     pub(super) fn bytes() -> Form {
         // Lanes that read a fragment of bytes read all banks once.
-        Form { rows: 64, columns: 64, depth: 16, elements: Elements::Words(8) }
+        Form { rows: SMALL, columns: SMALL, depth: 16, elements: Elements::Words(8) }
     }
 
     /// Bytes of an operand's tile of so many rows or columns.

@@ -28,7 +28,6 @@ use super::index::divides;
 use super::kernel::{Emitter, Result};
 use super::order::pointed;
 use super::ptx::{Kind, Reg};
-use crate::Precision;
 use cursor::Cursor;
 use form::{Elements, Form, Order, Place, Share};
 use left::Left;
@@ -107,13 +106,18 @@ pub(super) fn nibbles(e: &mut Emitter<'_>, args: &[Arg]) -> Result<()> {
 }
 
 /// Shared memory that the tiles of a product of floats take.
-pub(super) fn shared_of_floats(precision: Precision, sm: Sm) -> i64 {
-    Form::floats(precision, sm).shared_bytes()
+pub(super) fn shared_of_floats(e: &Emitter<'_>, args: &[Arg]) -> i64 {
+    // Arguments that are no sizes are refused when the code is made.
+    form_of_floats(e, args).map_or(0, |form| form.shared_bytes())
 }
 
 /// Shared memory that the tiles of a product of bytes take.
-pub(super) fn shared_of_bytes(_: Precision, _: Sm) -> i64 {
+pub(super) fn shared_of_bytes(_: &Emitter<'_>, _: &[Arg]) -> i64 {
     Form::bytes().shared_bytes()
+}
+
+fn form_of_floats(e: &Emitter<'_>, args: &[Arg]) -> Result<Form> {
+    Ok(Form::floats(e, (dim_arg(&args[2])?, dim_arg(&args[3])?)))
 }
 
 fn floats(e: &mut Emitter<'_>, args: &[Arg], right: Right, rest: &[Arg]) -> Result<()> {
@@ -122,7 +126,7 @@ fn floats(e: &mut Emitter<'_>, args: &[Arg], right: Right, rest: &[Arg]) -> Resu
     }
     let kc = dim_arg(&args[9])?;
     let left = Left::floats(e, &args[4..8], kc)?;
-    let form = Form::floats(e.precision, e.sm);
+    let form = form_of_floats(e, args)?;
     let even = divides(form.depth.into(), kc);
     let p = Product::new(e, args, &form, (left, right), (kc, even))?;
     let finish = finish::Finish::new(e, rest)?;
