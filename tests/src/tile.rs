@@ -21,9 +21,10 @@ pub(crate) struct Tile {
     expected: Vec<f64>,
 }
 
-/// What a run gave: the error as a relative L2 norm, and how often lanes waited.
+/// What a run gave: the error as a relative L2 norm, and what it took.
 pub(crate) struct Run {
     pub(crate) error: f64,
+    pub(crate) instructions: u64,
     pub(crate) conflicts: u64,
 }
 
@@ -78,7 +79,7 @@ impl Tile {
             all += expected.powi(2);
         }
         let error = (off / all).sqrt();
-        Ok(Run { error, conflicts: stats.conflicts })
+        Ok(Run { error, instructions: stats.instructions, conflicts: stats.conflicts })
     }
 }
 

@@ -334,6 +334,10 @@ fn large_blocks_are_made_by_large_tiles() {
             let text = compile(&kernels, Sm::Sm80, precision).expect("the kernels have code").text;
             let found = text.matches("mma.sync.aligned.m16n8k16").count();
             assert_eq!(found, 3 * products * fragments, "{sizes:?} {precision}");
+            let text = compile(&kernels, Sm::Sm90a, precision).expect("the kernels have code").text;
+            let found = text.matches("wgmma.mma_async").count();
+            let by_groups = fragments > 4;
+            assert_eq!(found, if by_groups { 3 * products } else { 0 }, "{sizes:?} {precision}");
         }
     }
 }
