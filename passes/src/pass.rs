@@ -34,6 +34,8 @@ pub struct Schedule {
     pub chunk: i64,
     /// Rows and columns of a product in one grid point; `None`: as caches want it.
     pub block: Option<(i64, i64)>,
+    /// Larger blocks, for products of floats whose results have enough of them.
+    pub large: Option<LargeBlocks>,
     /// How products of few rows are made; `None`: as all others are.
     pub few: Option<FewRows>,
     /// The right operand of a product is packed into panels first; else it is read where it lies.
@@ -50,6 +52,15 @@ pub struct Schedule {
     pub short_rows: Option<ShortRows>,
     /// Depthwise convolution is a microkernel; else a loop for each element.
     pub depthwise_kernel: bool,
+}
+
+/// Blocks of products of floats whose operands are worth being shared by more results.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LargeBlocks {
+    /// Rows and columns; of those that keep the machine busy, the first is taken.
+    pub sizes: &'static [(i64, i64)],
+    /// Grid points that keep it busy: the multiprocessors of a large device.
+    pub points: i64,
 }
 
 /// Products that are bound by how fast the right operand comes from memory: many small grid points.
@@ -83,6 +94,7 @@ impl Schedule {
     pub const CPU: Schedule = Schedule {
         chunk: 4096,
         block: None,
+        large: None,
         few: None,
         packs: true,
         unpacks: true,
@@ -95,6 +107,7 @@ impl Schedule {
     pub const GPU: Schedule = Schedule {
         chunk: 1024,
         block: Some((64, 64)),
+        large: Some(LargeBlocks { sizes: &[(128, 128), (128, 64)], points: 132 }),
         few: Some(FewRows { rows: 8, columns: 16, points: 256 }),
         packs: false,
         unpacks: false,

@@ -39,3 +39,5 @@ mod random_graphs;
 mod shapes;
 #[cfg(test)]
 mod targets;
+#[cfg(test)]
+mod tile;

@@ -5,7 +5,9 @@ use crate::compare::error;
 use crate::interpreted::{Settings, open};
 use crate::operators::{conv, graph, ramp};
 use crate::standard::Generation;
+use crate::tile::Tile;
 use nnc::{Options, Precision};
+use nnc_codegen::gpu::Sm;
 use nnc_ir::{Attr, Builder, Dim, Graph, Interpreter, OpError, ScalarOp, Value, ValueId, attrs};
 use nnc_ptx::Module;
 use nnc_ptx::mutate::{Mutant, Site, mutants};
@@ -250,4 +252,24 @@ fn what_kernels_need_is_missed_when_it_is_gone() {
     eprintln!("{survivors} of {total} are not reported");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(survivors * 20 <= total, "{survivors} of {total} are not reported");
+}
+
+#[test]
+fn what_products_of_warpgroups_need_is_missed_when_it_is_gone() {
+    let (mut total, mut survivors) = (0, Vec::new());
+    for (sizes, by_columns) in [([66, 101, 36], true), ([66, 101, 36], false), ([70, 20, 36], false)] {
+        let tile = Tile::new(sizes, by_columns);
+        let text = tile.text(Sm::Sm90a, Precision::F32);
+        assert!(text.contains("wgmma"), "{text}");
+        let run = tile.run(&text, u64::MAX).unwrap_or_else(|e| panic!("{sizes:?}: {e}"));
+        assert!(run.error <= 1e-5, "{sizes:?}: {:e}", run.error);
+        for m in mutants(&Module::parse(&text).expect("it has just run")) {
+            total += 1;
+            if tile.run(&m.text, 10 * run.instructions).is_ok_and(|run| run.error <= 1e-5) {
+                survivors.push(format!("{sizes:?}: {:?}, line {}: {}", m.site, m.line, m.was));
+            }
+        }
+    }
+    eprintln!("{} of {total} are not reported", survivors.len());
+    assert!(survivors.is_empty(), "{}", survivors.join("\n"));
 }

@@ -49,6 +49,16 @@ impl Generation {
     /// The one whose text most devices take.
     pub const SM_80: Generation = Generation { target: "cuda:sm_80", capability: (8, 0) };
 
+    /// Hopper's own.
+    pub const SM_90A: Generation = Generation { target: "cuda:sm_90a", capability: (9, 0) };
+    /// All of them.
+    pub const ALL: [Generation; 3] = [Generation::SM_75, Generation::SM_80, Generation::SM_90A];
+
+    /// The one with a name, as `sm_80`.
+    pub fn from_name(name: &str) -> Option<Generation> {
+        Generation::ALL.into_iter().find(|g| g.target.strip_prefix("cuda:") == Some(name))
+    }
+
     /// What is compiled for it.
     pub fn options(self) -> Options {
         Options { target: self.target.into(), ..Options::default() }

@@ -1,10 +1,9 @@
 //! Microkernels as device code: one row a contract, each a generator that all threads of a block run.
 
+use super::gemm;
 use super::kernel::{Emitter, Result, Space};
 use super::ptx::{Kind, Reg};
 use super::scalar::is_signed;
-use super::{Sm, gemm};
-use crate::Precision;
 use nnc_ir::tile::{Arg, Stmt};
 use nnc_ir::{DType, Dim};
 
@@ -12,7 +11,7 @@ use nnc_ir::{DType, Dim};
 type Generator = fn(&mut Emitter<'_>, &[Arg]) -> Result<()>;
 
 /// The shared memory that it takes.
-type Shared = fn(Precision, Sm) -> i64;
+type Shared = fn(&Emitter<'_>, &[Arg]) -> i64;
 
 /// Contracts that have device code.
 const ROWS: &[(&str, u32, Generator, Shared)] = &[
@@ -42,9 +41,9 @@ impl Emitter<'_> {
         let of = |s: &Stmt| match s {
             Stmt::For(l) => self.most_tiles(&l.body),
             Stmt::If { then, otherwise, .. } => self.most_tiles(then).max(self.most_tiles(otherwise)),
-            Stmt::Call { contract, version, .. } => {
+            Stmt::Call { contract, version, args } => {
                 let row = ROWS.iter().find(|(name, v, ..)| name == contract && v == version);
-                row.map_or(0, |(.., shared)| shared(self.precision, self.sm))
+                row.map_or(0, |(.., shared)| shared(self, args))
             }
             Stmt::Let { .. } | Stmt::Store { .. } | Stmt::StorePtr { .. } => 0,
         };

@@ -5,6 +5,7 @@
 //! turns of a lanes loop are dealt out to the threads. Any other kernel has a thread for each point.
 //! Both loop over the points, so that any launch covers the grid.
 
+use super::gemm::alignment;
 use super::lanes::{Kept, folds};
 use super::order::{Accesses, Pending};
 use super::ptx::{Kind, Reg, Text};
@@ -163,7 +164,8 @@ impl<'a> Emitter<'a> {
     /// workspace.
     fn lay_out_scratch(&mut self) {
         let line = Dim::int(64);
-        let room = SHARED_SCRATCH.min(SHARED - self.most_tiles(&self.kernel.body));
+        let tiles = self.most_tiles(&self.kernel.body);
+        let room = SHARED_SCRATCH.min(SHARED - tiles);
         let mut in_workspace = Vec::new();
         for (i, object) in self.kernel.scratch.iter().enumerate() {
             let bytes = object.elems.clone() * Dim::len(object.dtype.size());
@@ -178,6 +180,10 @@ impl<'a> Emitter<'a> {
                 in_workspace.push((i, self.scratch_bytes.clone()));
                 self.scratch_bytes = self.scratch_bytes.clone() + bytes;
             }
+        }
+        if tiles > 0 {
+            let alignment = alignment(self.sm);
+            self.shared_bytes = (self.shared_bytes + alignment - 1) / alignment * alignment;
         }
         if in_workspace.is_empty() {
             return;
@@ -286,7 +292,7 @@ impl<'a> Emitter<'a> {
         let shared = self.shared_bytes + self.tiles.map_or(0, |(_, n)| n);
         let declared = match shared {
             0 => String::new(),
-            n => format!("\t.shared .align 16 .b8 shared[{n}];\n"),
+            n => format!("\t.shared .align {} .b8 shared[{n}];\n", alignment(self.sm)),
         };
         out.push_str(&self.t.finish(&declared));
         out.push_str("}\n");

@@ -315,6 +315,34 @@ fn products_have_code() {
 }
 
 #[test]
+fn large_blocks_are_made_by_large_tiles() {
+    // Rows and columns of a block, those of its tile, and in how many parts a warp's fragments are.
+    let forms = [([128, 128], 16), ([100, 65], 16), ([128, 64], 8), ([64, 500], 4), ([500, 128], 4)];
+    for (sizes, fragments) in forms {
+        let kernels = [("f32_gemm", 2), ("f32_gemm_strided", 1), ("f32_gemm_nibbles", 1)]
+            .map(|contract| floats(contract, [sizes[0], sizes[1], 36].map(Dim::int)));
+        for precision in Precision::ALL {
+            let text = text_in(&kernels, precision);
+            let plain = if precision == Precision::F16 { 0 } else { 4 * fragments * 16 };
+            assert_eq!(text.matches("fma.rn.f32").count(), 3 * plain, "{sizes:?} {precision}");
+            let products = match precision {
+                Precision::F32Strict => 0,
+                Precision::F32 => 6,
+                Precision::F32Fast => 3,
+                Precision::Bf16 | Precision::F16 => 2,
+            };
+            let text = compile(&kernels, Sm::Sm80, precision).expect("the kernels have code").text;
+            let found = text.matches("mma.sync.aligned.m16n8k16").count();
+            assert_eq!(found, 3 * products * fragments, "{sizes:?} {precision}");
+            let text = compile(&kernels, Sm::Sm90a, precision).expect("the kernels have code").text;
+            let found = text.matches("wgmma.mma_async").count();
+            let by_groups = fragments > 4;
+            assert_eq!(found, if by_groups { 3 * products } else { 0 }, "{sizes:?} {precision}");
+        }
+    }
+}
+
+#[test]
 fn what_has_no_code_is_refused_by_name() {
     let mut kb = KernelBuilder::new("unknown");
     let y = kb.param(DType::F32, Dim::ONE, Access::Write);

@@ -1,6 +1,6 @@
-//! Runs cases of the standard by the interpreter of PTX: `ptx-cases [--oldest] [--most N] FOLDER...` prints a
-//! line of JSON for each, as `nnc verify --json` does. They are compiled for sm_80, or for the oldest generation
-//! of devices. A case that takes more than N instructions fails.
+//! Runs cases of the standard by the interpreter of PTX: `ptx-cases [--sm NAME] [--most N] FOLDER...` prints a
+//! line of JSON for each, as `nnc verify --json` does. They are compiled for a generation of devices, sm_80 if
+//! none is named. A case that takes more than N instructions fails.
 #![forbid(unsafe_code)]
 
 use nnc_tests::standard::{self, CaseError, Generation};
@@ -16,9 +16,12 @@ const STACK_BYTES: usize = 64 << 20;
 fn main() -> ExitCode {
     let mut cases: Vec<String> = std::env::args().skip(1).collect();
     let (mut most, mut generation) = (u64::MAX, Generation::SM_80);
-    if cases.first().is_some_and(|option| option == "--oldest") {
-        generation = Generation::SM_75;
-        cases.remove(0);
+    if let [option, name, ..] = cases.as_slice()
+        && option == "--sm"
+    {
+        let Some(named) = Generation::from_name(name) else { return ExitCode::FAILURE };
+        generation = named;
+        cases.drain(..2);
     }
     if let [option, n, ..] = cases.as_slice()
         && option == "--most"

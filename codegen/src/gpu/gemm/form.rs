@@ -10,7 +10,9 @@ use super::super::Sm;
 use super::super::kernel::{Emitter, MOST_THREADS};
 use super::super::ptx::{Kind, Reg};
 use super::pieces::Pieces;
-use crate::Precision;
+use nnc_ir::tile::Kernel;
+use nnc_ir::{Dim, Sym};
+use nnc_tensor::Range;
 use std::fmt::Display;
 
 /// Threads that make a tile.
@@ -20,6 +22,30 @@ pub(super) const SIDE: i32 = 4;
 /// Buffers of tiles: one is read while the next is filled.
 const STAGES: i32 = 2;
 
+/// Rows or columns of a tile, as a rule.
+const SMALL: i32 = 64;
+/// The same where the schedule made blocks of so many.
+const LARGE: i32 = 128;
+
+/// Rows or columns of a tile of a product that has `extent` of them, as its kernel says: a block of more than a small
+/// tile's and no more than a large one's was made to be one.
+fn side(kernel: &Kernel, extent: &Dim) -> i32 {
+    let known = |s: &Sym| match s {
+        Sym::Name(_) => Range::length(),
+        // Loops' variables are not known before the loops are made.
+        Sym::Local(n) => kernel.grid.iter().find(|a| a.local.0 == *n).map_or_else(Range::default, |axis| {
+            let last = axis.extent.clone() - Dim::ONE;
+            Range { low: Some(0), high: last.as_const().map(|n| n.max(0)), top: Some(last) }
+        }),
+    };
+    let most = extent.bounds(&known).1;
+    let large = |n: i64| i64::from(SMALL) < n && n <= i64::from(LARGE);
+    if most.is_some_and(large) { LARGE } else { SMALL }
+}
+
+/// Columns of a line, where pieces lie by steps of k.
+pub(super) const COLUMNS_OF_STEP: i32 = 64;
+
 /// What lies in shared memory.
 #[derive(Clone, Copy)]
 pub(super) enum Elements {
@@ -27,6 +53,8 @@ pub(super) enum Elements {
     Words(i32),
     /// Pieces of floats.
     Pieces(Pieces),
+    /// Pieces of floats for products of warpgroups.
+    Grouped(Pieces),
 }
 
 /// The shape of a tile.
@@ -49,26 +77,33 @@ pub(super) enum Order {
 }
 
 impl Form {
-    /// The form of products of floats.
-    pub(super) fn floats(precision: Precision, sm: Sm) -> Form {
-        match Pieces::of(precision, sm) {
-            Some(p) => Form { rows: 64, columns: 64, depth: p.depth(), elements: Elements::Pieces(p) },
+    /// The form of products of floats with so many rows and columns.
+    pub(super) fn floats(e: &Emitter<'_>, (m, n): (&Dim, &Dim)) -> Form {
+        let rows = side(e.kernel, m);
+        let columns = if rows == LARGE { side(e.kernel, n) } else { SMALL };
+        match Pieces::of(e.precision, e.sm) {
+            Some(p) => {
+                // Two warpgroups make 64 rows each.
+                let grouped = e.sm == Sm::Sm90a && rows == LARGE;
+                let elements = if grouped { Elements::Grouped(p) } else { Elements::Pieces(p) };
+                Form { rows, columns, depth: p.depth(), elements }
+            }
             // Threads that read four of a row and threads that read four others meet in no bank.
-            None => Form { rows: 64, columns: 64, depth: 16, elements: Elements::Words(4) },
+            None => Form { rows, columns, depth: 16, elements: Elements::Words(4) },
         }
     }
 
     /// The form of products of bytes, of which a word holds four steps of k.
     pub(super) fn bytes() -> Form {
         // Lanes that read a fragment of bytes read all banks once.
-        Form { rows: 64, columns: 64, depth: 16, elements: Elements::Words(8) }
+        Form { rows: SMALL, columns: SMALL, depth: 16, elements: Elements::Words(8) }
     }
 
     /// Bytes of an operand's tile of so many rows or columns.
     pub(super) fn operand_bytes(&self, extent: i32) -> i32 {
         match self.elements {
             Elements::Words(padding) => self.depth * (extent + padding) * 4,
-            Elements::Pieces(p) => p.count * self.piece_bytes(extent),
+            Elements::Pieces(p) | Elements::Grouped(p) => p.count * self.piece_bytes(extent),
         }
     }
 
@@ -91,7 +126,7 @@ impl Form {
     pub(super) fn pitch(&self, extent: i32) -> i32 {
         match self.elements {
             Elements::Words(padding) => extent + padding,
-            Elements::Pieces(_) => 0,
+            Elements::Pieces(_) | Elements::Grouped(_) => 0,
         }
     }
 
@@ -103,15 +138,15 @@ impl Form {
                 let at = e.t.op(Kind::Word, "mad.lo.u32", &[&k, &self.pitch(extent), &own]);
                 word(e, "shl.b32", at, &2)
             }
-            (Elements::Pieces(_), Order::Depth) => {
+            (_, Order::Depth) => {
                 let run = word(e, "shr.u32", k, &3);
                 let at = self.run_of_row(e, own, run);
                 let half = word(e, "and.b32", k, &4);
                 e.t.op(Kind::Word, "mad.lo.u32", &[&half, &2, &at])
             }
-            (Elements::Pieces(_), Order::Across) => {
+            (_, Order::Across) => {
                 let run = word(e, "shr.u32", own, &3);
-                let at = run_of_step(e, k, run, extent);
+                let at = self.run_of_step(e, extent, (k, run));
                 let half = word(e, "and.b32", own, &4);
                 e.t.op(Kind::Word, "mad.lo.u32", &[&half, &2, &at])
             }
@@ -128,14 +163,21 @@ impl Form {
         let line = word(e, "mul.lo.u32", own, &(2 * self.depth));
         e.t.op(Kind::Word, "mad.lo.u32", &[&run, &16, &line])
     }
-}
 
-/// Where a run of eight rows or columns lies in the tile of an operand by steps of k.
-pub(super) fn run_of_step(e: &mut Emitter<'_>, k: Reg, run: Reg, extent: i32) -> Reg {
-    let moved = word(e, "and.b32", k, &7);
-    let run = word(e, "xor.b32", run, &moved);
-    let line = word(e, "mul.lo.u32", k, &(2 * extent));
-    e.t.op(Kind::Word, "mad.lo.u32", &[&run, &16, &line])
+    /// Where a run of eight rows or columns lies in the tile of an operand by steps of k: behind the lines of all
+    /// steps are those of the next columns.
+    pub(super) fn run_of_step(&self, e: &mut Emitter<'_>, extent: i32, (k, run): (Reg, Reg)) -> Reg {
+        let moved = word(e, "and.b32", k, &7);
+        let mut run = word(e, "xor.b32", run, &moved);
+        let mut line = word(e, "mul.lo.u32", k, &(2 * COLUMNS_OF_STEP));
+        if extent > COLUMNS_OF_STEP {
+            let further = word(e, "shr.u32", run, &3);
+            run = word(e, "and.b32", run, &7);
+            let bytes = 2 * COLUMNS_OF_STEP * self.depth;
+            line = e.t.op(Kind::Word, "mad.lo.u32", &[&further, &bytes, &line]);
+        }
+        e.t.op(Kind::Word, "mad.lo.u32", &[&run, &16, &line])
+    }
 }
 
 /// The place of a row or column among the words of a step of k: threads that write neighbors along k as
@@ -157,7 +199,7 @@ pub(super) fn word(e: &mut Emitter<'_>, name: &str, a: Reg, b: &dyn Display) -> 
 }
 
 /// A 32-bit number as 64 bits.
-fn long(e: &mut Emitter<'_>, x: Reg) -> Reg {
+pub(super) fn long(e: &mut Emitter<'_>, x: Reg) -> Reg {
     e.t.op(Kind::Long, "cvt.u64.u32", &[&x])
 }
 

@@ -9,13 +9,14 @@
 //!
 //! 256 threads make a tile, by steps along k: while one buffer of shared memory is multiplied, what goes into
 //! the other is on its way. `left` and `right` know how an operand's elements are read, `form` where they go,
-//! `pieces`, `words` and `bytes` how they are multiplied, `finish` what is done to the sums. Sums run in order
+//! `pieces`, `group`, `words` and `bytes` how they are multiplied, `finish` what is done to the sums. Sums run in order
 //! of k. Where a product has few rows, `row` takes the place of all this.
 
 mod bytes;
 mod cursor;
 mod finish;
 mod form;
+mod group;
 mod left;
 mod pieces;
 mod right;
@@ -28,7 +29,6 @@ use super::index::divides;
 use super::kernel::{Emitter, Result};
 use super::order::pointed;
 use super::ptx::{Kind, Reg};
-use crate::Precision;
 use cursor::Cursor;
 use form::{Elements, Form, Order, Place, Share};
 use left::Left;
@@ -107,13 +107,23 @@ pub(super) fn nibbles(e: &mut Emitter<'_>, args: &[Arg]) -> Result<()> {
 }
 
 /// Shared memory that the tiles of a product of floats take.
-pub(super) fn shared_of_floats(precision: Precision, sm: Sm) -> i64 {
-    Form::floats(precision, sm).shared_bytes()
+pub(super) fn shared_of_floats(e: &Emitter<'_>, args: &[Arg]) -> i64 {
+    // Arguments that are no sizes are refused when the code is made.
+    form_of_floats(e, args).map_or(0, |form| form.shared_bytes())
 }
 
 /// Shared memory that the tiles of a product of bytes take.
-pub(super) fn shared_of_bytes(_: Precision, _: Sm) -> i64 {
+pub(super) fn shared_of_bytes(_: &Emitter<'_>, _: &[Arg]) -> i64 {
     Form::bytes().shared_bytes()
+}
+
+/// Tiles begin at multiples of so many bytes of shared memory.
+pub(super) fn alignment(sm: Sm) -> i64 {
+    if sm == Sm::Sm90a { group::ALIGNMENT } else { 16 }
+}
+
+fn form_of_floats(e: &Emitter<'_>, args: &[Arg]) -> Result<Form> {
+    Ok(Form::floats(e, (dim_arg(&args[2])?, dim_arg(&args[3])?)))
 }
 
 fn floats(e: &mut Emitter<'_>, args: &[Arg], right: Right, rest: &[Arg]) -> Result<()> {
@@ -122,7 +132,7 @@ fn floats(e: &mut Emitter<'_>, args: &[Arg], right: Right, rest: &[Arg]) -> Resu
     }
     let kc = dim_arg(&args[9])?;
     let left = Left::floats(e, &args[4..8], kc)?;
-    let form = Form::floats(e.precision, e.sm);
+    let form = form_of_floats(e, args)?;
     let even = divides(form.depth.into(), kc);
     let p = Product::new(e, args, &form, (left, right), (kc, even))?;
     let finish = finish::Finish::new(e, rest)?;
@@ -227,6 +237,7 @@ impl Thread {
         let right = Share::new(e, &form, order, form.columns, second);
         let place = match form.elements {
             Elements::Pieces(pieces) => pieces.place(e, &form, order, (base, second)),
+            Elements::Grouped(_) => group::place(e, &form, order, (base, second)),
             Elements::Words(_) if sums.bytes.is_some() => bytes::place(e, &form, (base, second)),
             Elements::Words(_) => form.neighbors(e, (base, second)),
         };
@@ -237,6 +248,7 @@ impl Thread {
     fn multiply(&self, e: &mut Emitter<'_>, stage: Reg) {
         match (self.form.elements, &self.sums.bytes) {
             (Elements::Pieces(pieces), _) => pieces.multiply(e, self, stage),
+            (Elements::Grouped(pieces), _) => group::multiply(pieces, e, self, stage),
             (Elements::Words(_), Some(sums)) => sums.multiply(e, self, stage),
             (Elements::Words(_), None) => words::multiply(e, self, stage),
         }
@@ -247,7 +259,9 @@ impl Form {
     /// Stores a group of an operand of so many rows or columns.
     fn store(&self, e: &mut Emitter<'_>, order: Order, (to, extent): (Reg, i32), x: &[Reg]) {
         match self.elements {
-            Elements::Pieces(pieces) => pieces.store(e, to, self.piece_bytes(extent), x),
+            Elements::Pieces(pieces) | Elements::Grouped(pieces) => {
+                pieces.store(e, to, self.piece_bytes(extent), x)
+            }
             Elements::Words(_) => words::store(e, order, to, self.pitch(extent), x),
         }
     }
@@ -294,6 +308,9 @@ fn sums_of_tile(e: &mut Emitter<'_>, p: &Product, t: &Thread, stage: Reg, at: (R
     e.t.jump_if(cursor.more(), false, done);
     e.t.place(first);
     cursor.put(e, p, t, stage);
+    if matches!(t.form.elements, Elements::Grouped(_)) {
+        group::publish(e);
+    }
     e.t.barrier();
     cursor.advance(e, p, t.form.depth);
     e.t.put("xor.b32", &[&stage, &stage, &bytes]);

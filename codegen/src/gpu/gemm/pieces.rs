@@ -18,12 +18,12 @@
 use super::super::Sm;
 use super::super::kernel::Emitter;
 use super::super::ptx::{At, Float, Kind, Reg};
-use super::form::{Form, Order, Place, WarpPlace, run_of_step, word};
+use super::form::{COLUMNS_OF_STEP, Form, Order, Place, WarpPlace, word};
 use super::{Thread, list, registers};
 use crate::Precision;
 
 /// Steps of k of an instruction, and of its halves on the oldest devices.
-const STEPS: i32 = 16;
+pub(super) const STEPS: i32 = 16;
 /// Rows of a fragment.
 const ROWS: i32 = 16;
 /// Columns of a pair of fragments, which one `ldmatrix` brings.
@@ -82,17 +82,21 @@ impl Pieces {
         }
     }
 
+    /// The name of the pieces' format.
+    pub(super) fn type_name(self) -> &'static str {
+        match self.half {
+            Half::F16 => "f16",
+            Half::Bf16 => "bf16",
+        }
+    }
+
     /// Two floats rounded, the first in the low half.
     fn rounded(self, e: &mut Emitter<'_>, x: &[Reg]) -> Reg {
         if self.oldest {
             let halves = [0, 1].map(|i| e.t.op(Kind::Short, "cvt.rn.f16.f32", &[&x[i]]));
             return e.t.op(Kind::Word, "mov.b32", &[&list(&halves)]);
         }
-        let name = match self.half {
-            Half::F16 => "cvt.rn.f16x2.f32",
-            Half::Bf16 => "cvt.rn.bf16x2.f32",
-        };
-        e.t.op(Kind::Word, name, &[&x[1], &x[0]])
+        e.t.op(Kind::Word, &format!("cvt.rn.{}x2.f32", self.type_name()), &[&x[1], &x[0]])
     }
 
     /// The first bf16 pieces of two floats.
@@ -132,7 +136,7 @@ impl Pieces {
             Order::Across => {
                 let run = word(e, "shr.u32", warp.column, &3);
                 let run = word(e, "add.u32", run, &high);
-                let at = run_of_step(e, low, run, form.columns);
+                let at = form.run_of_step(e, form.columns, (low, run));
                 let pairs = form.columns / 4 / PAIR;
                 (0..pairs).map(|j| moved(e, at, 2 * j, bases.1)).collect()
             }
@@ -177,7 +181,7 @@ impl Pieces {
                 Order::Across => (
                     "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16",
                     from[j as usize],
-                    slice * STEPS * 2 * form.columns,
+                    slice * STEPS * 2 * COLUMNS_OF_STEP,
                 ),
             };
             for piece in 0..self.count {
@@ -208,15 +212,12 @@ impl Pieces {
         if self.count == 1 {
             return self.mma(e, sums, sums, &a[0], &b[0]);
         }
-        let n = self.count as usize;
         let part = registers(e, Kind::Single, 4);
         let zero = e.t.float(Kind::Single, 0.0);
         let mut start = vec![zero; 4];
-        for order in (0..n).rev() {
-            for i in 0..=order {
-                self.mma(e, &part, &start, &a[i], &b[order - i]);
-                start.clone_from(&part);
-            }
+        for (i, j) in in_order(self.count) {
+            self.mma(e, &part, &start, &a[i as usize], &b[j as usize]);
+            start.clone_from(&part);
         }
         for (s, x) in sums.iter().zip(&part) {
             e.t.put("add.rn.f32", &[s, s, x]);
@@ -230,12 +231,15 @@ impl Pieces {
             e.t.put(name, &[&list(to), &list(&a[2..]), &list(&b[1..]), &list(to)]);
             return;
         }
-        let name = match self.half {
-            Half::F16 => "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32",
-            Half::Bf16 => "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
-        };
-        e.t.put(name, &[&list(to), &list(a), &list(b), &list(start)]);
+        let half = self.type_name();
+        let name = format!("mma.sync.aligned.m16n8k16.row.col.f32.{half}.{half}.f32");
+        e.t.put(&name, &[&list(to), &list(a), &list(b), &list(start)]);
     }
+}
+
+/// Which pieces of the operands are multiplied, the smallest first.
+pub(super) fn in_order(count: i32) -> impl Iterator<Item = (i32, i32)> {
+    (0..count).rev().flat_map(|order| (0..=order).map(move |i| (i, order - i)))
 }
 
 /// The address of the run that is so many further in the same row, whose number has these bits at 0.
@@ -245,7 +249,7 @@ fn moved(e: &mut Emitter<'_>, at: Reg, runs: i32, base: Reg) -> Reg {
 }
 
 /// A lane's sums of the fragment at row `i` and column `j`: two of a row, two of the eighth from there.
-fn fragment_of(t: &Thread, i: usize, j: usize) -> [Reg; 4] {
+pub(super) fn fragment_of(t: &Thread, i: usize, j: usize) -> [Reg; 4] {
     let width = t.place.columns.len();
     let at = |row: usize, column: usize| t.sums.products[(2 * i + row) * width + 2 * j + column];
     [at(0, 0), at(0, 1), at(1, 0), at(1, 1)]

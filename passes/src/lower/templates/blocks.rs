@@ -3,7 +3,7 @@
 
 use super::PANEL;
 use crate::lower::emit::Emitter;
-use crate::pass::{FewRows, Schedule};
+use crate::pass::{FewRows, LargeBlocks, Schedule};
 use nnc_ir::tile::Expr;
 use nnc_ir::{DType, Dim, ScalarOp};
 
@@ -31,6 +31,8 @@ pub(crate) struct Extents<'d> {
     pub(crate) n: &'d Dim,
     /// What a turn over k takes of the cache, in elements of f32.
     pub(crate) k: &'d Dim,
+    /// How many results of these sizes there are.
+    pub(crate) results: &'d Dim,
     /// The right operand is in panels from the start.
     pub(crate) packed: bool,
     /// The operands are floats.
@@ -47,6 +49,21 @@ pub(crate) struct Open {
 }
 
 impl Extents<'_> {
+    /// Rows and columns of a block in place of the usual ones, if the results are large. Blocks must not reach far
+    /// beyond a result where the usual ones do not.
+    fn large(&self, large: LargeBlocks, usual: (i64, i64)) -> Option<(i64, i64)> {
+        let (m, n) = (self.m.as_const()?, self.n.as_const()?);
+        let results = self.results.as_const().unwrap_or(1);
+        let points = |(rows, columns): (i64, i64)| {
+            let blocks = |len: i64, size: i64| (len.max(0) + size - 1) / size;
+            blocks(m, rows).saturating_mul(blocks(n, columns)).saturating_mul(results)
+        };
+        let computed = |size: (i64, i64)| points(size).saturating_mul(size.0 * size.1);
+        let most = computed(usual).saturating_add(computed(usual) / 8);
+        let fits = |size: &(i64, i64)| points(*size) >= large.points && computed(*size) <= most;
+        large.sizes.iter().copied().filter(|_| self.floats).find(fits)
+    }
+
     /// What is open until a launch, if the rows are.
     pub(crate) fn open(&self, schedule: Schedule) -> Option<Open> {
         let few = schedule.few.filter(|_| self.floats && self.m.as_const().is_none())?;
@@ -58,7 +75,8 @@ impl Extents<'_> {
 /// Sizes of a block of rows and of columns. On CPUs, A's block stays in half of L2; few rows are cut along
 /// columns so that there is work for several threads.
 pub(crate) fn blocking(schedule: Schedule, x: &Extents) -> (BlockSize, BlockSize) {
-    if let Some((rows, columns)) = schedule.block {
+    if let Some(usual) = schedule.block {
+        let (rows, columns) = schedule.large.and_then(|large| x.large(large, usual)).unwrap_or(usual);
         let few = schedule.few.filter(|few| x.floats && x.m.as_const().is_some_and(|m| m <= few.rows));
         let columns = few.map_or(columns, |few| columns_of_few(few, x.n, columns));
         return (BlockSize(rows), BlockSize(columns));
@@ -129,4 +147,42 @@ pub(crate) fn by_rows(
     e.kb.begin_if();
     product(e, (rows, columns));
     e.kb.end_if(are_many);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(schedule: Schedule, [m, n, results]: [&Dim; 3], floats: bool) -> (i64, i64) {
+        let x = Extents { m, n, k: &Dim::int(512), results, packed: true, floats };
+        let (rows, columns) = blocking(schedule, &x);
+        (rows.0, columns.0)
+    }
+
+    #[test]
+    fn large_results_have_large_blocks() {
+        let of = |sizes: [i64; 3]| {
+            let sizes = sizes.map(Dim::int);
+            let [m, n, results] = &sizes;
+            block(Schedule::GPU, [m, n, results], true)
+        };
+        assert_eq!(of([4096, 4096, 1]), (128, 128));
+        assert_eq!(of([12544, 64, 2]), (128, 64), "few columns");
+        assert_eq!(of([1536, 1536, 1]), (128, 128));
+        assert_eq!(of([1024, 1280, 1]), (128, 64), "80 points keep fewer busy than 160");
+        assert_eq!(of([512, 512, 1]), (64, 64), "32 points keep fewer busy than 64");
+        assert_eq!(of([100, 100, 132]), (128, 128));
+        assert_eq!(of([60, 4096, 132]), (64, 64), "half of each block would be empty");
+        assert_eq!(of([130, 130, 400]), (64, 64), "reaches far beyond the result");
+        let (open, many) = (Dim::named("m"), Dim::int(4096));
+        assert_eq!(
+            block(Schedule::GPU, [&open, &many, &Dim::ONE], true),
+            (64, 64),
+            "a launch may have few rows"
+        );
+        assert_eq!(block(Schedule::GPU, [&many, &many, &Dim::ONE], false), (64, 64), "of bytes");
+        let cpu = Schedule { large: Schedule::GPU.large, ..Schedule::CPU };
+        let sizes = [&many, &many, &Dim::ONE];
+        assert_eq!(block(cpu, sizes, true), block(Schedule::CPU, sizes, true), "caches decide");
+    }
 }

@@ -120,8 +120,8 @@ impl<'g> Shape<'g> {
         if self.panels == DType::F32 { wanted } else { widening::blocks(wanted, k) }
     }
 
-    fn extents<'d>(&self, m: &'d Dim, n: &'d Dim, k: &'d Dim) -> Extents<'d> {
-        Extents { m, n, k, packed: true, floats: self.bytes.is_none() }
+    fn extents<'d>(&self, (m, n, k): (&'d Dim, &'d Dim, &'d Dim), results: &'d Dim) -> Extents<'d> {
+        Extents { m, n, k, results, packed: true, floats: self.bytes.is_none() }
     }
 }
 
@@ -185,7 +185,7 @@ fn width(s: &Shape, k: i64) -> Dim {
 fn dense(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let (c, o) = (Dim::int(s.w[1]), Dim::int(s.w[0]));
     let m = s.out[0].clone() * s.pixels();
-    let wanted = blocking(e.schedule, &s.extents(&m, &o, &width(s, s.w[1])));
+    let wanted = blocking(e.schedule, &s.extents((&m, &o, &width(s, s.w[1])), &Dim::ONE));
     let (rows, columns) = s.blocks(wanted, s.w[1]);
     let (m0, m_len) = block_axis(e, &m, rows);
     let (n0, n_len) = block_axis(e, &o, columns);
@@ -220,7 +220,8 @@ fn indirect(e: &mut Emitter, group: &Group, node: &Node, s: &Shape) {
     let image = e.grid(s.out[0].clone());
     let g = if s.groups == 1 { Dim::ZERO } else { e.grid(Dim::int(s.groups)) };
     let m = s.pixels();
-    let wanted = blocking(e.schedule, &s.extents(&m, &o, &width(s, k)));
+    let results = s.out[0].clone() * Dim::int(s.groups);
+    let wanted = blocking(e.schedule, &s.extents((&m, &o, &width(s, k)), &results));
     let (rows, columns) = s.blocks(wanted, k);
     let (m0, m_len) = block_axis(e, &m, rows);
     let (n0, n_len) = block_axis(e, &o, columns);

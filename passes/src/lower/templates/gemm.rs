@@ -210,7 +210,9 @@ pub(crate) fn emit(e: &mut Emitter, group: &Group, node: &Node) {
     // Four bytes take the room of one f32.
     let wide = if plan.bytes.is_some() { k.ceil_div(&Dim::int(4)) } else { k.clone() };
     let packed = constant || plan.nibbles.is_some();
-    let extents = Extents { m: &m, n: &n, k: &wide, packed, floats: plan.bytes.is_none() };
+    let results = Plan::size(&plan.batch);
+    let floats = plan.bytes.is_none();
+    let extents = Extents { m: &m, n: &n, k: &wide, results: &results, packed, floats };
     let mut blocks = blocking(e.schedule, &extents);
     let panels = if plan.bytes.is_none() { halves::panel_type(e, plan.b.base) } else { DType::F32 };
     if panels != DType::F32 || (plan.nibbles.is_some() && e.schedule.unpacks) {
