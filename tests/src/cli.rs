@@ -329,6 +329,8 @@ fn wrong_options_are_named() {
     bad(&f, "compile m.onnx --outputs nothing", &["nothing"]);
     bad(&f, "run m.onnx --threads 0 --input x=zeros", &["--threads"]);
     bad(&f, "bench m.onnx --batch 5..1", &["--batch"]);
+    bad(&f, "bench m.onnx --resident", &["--device"]);
+    bad(&f, "bench m.onnx --resident --device cuda:7", &["no device \"cuda:7\""]);
     bad(&f, "show m.onnx --why frobnicate", &["frobnicate", "simplify"]);
     let run = Command::new(program())
         .args(["run", "m.onnx", "--input", "x=zeros"])
