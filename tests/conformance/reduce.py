@@ -7,9 +7,10 @@
 Widths are divided by a factor: every number of at least 32 that is a size of some weight, wherever it occurs
 (sizes of weights, shapes in constants, groups, hidden sizes); with "heads", also what divides such a size and
 occurs in the shapes of inputs or in constants, as the sizes of attention heads do. Images are cut to a size,
-symbolic dimensions to small numbers; "also" maps further numbers, such as those of patches. The graph stays as
-the exporter wrote it, with all of its layers. Weights are drawn by the recipes of materialize.py. Each model gets
-a folder with its inputs, and no outputs: whoever runs it compares with a reference of its own. --search needs
+symbolic dimensions to small numbers; "also" maps further numbers, such as those of patches, in floats too, and
+"shapes" whole constants and shapes (0: symbolic), where a number is a width here and a count of tokens there. "skip" puts an earlier value
+in the place of a later one, which leaves out repeated layers; otherwise the graph stays as the exporter wrote it.
+Weights are drawn by the recipes of materialize.py. Each model gets a folder with its inputs, and no outputs: whoever runs it compares with a reference of its own. --search needs
 onnxruntime, to see whether a reduced model still runs.
 """
 
@@ -52,22 +53,28 @@ def width_map(tools, model, factor: int, heads: bool) -> dict:
     return {d: d // factor for d in found if d >= LEAST and d % factor == 0}
 
 
-def reduce_constants(tools, model, widths: dict) -> None:
+def reduce_constants(tools, model, widths: dict, also: dict, shapes: dict) -> None:
     for _, tensor in tools.weights(model):
+        small = np.prod(tensor.dims, dtype=int) <= SMALL_CONSTANT
         if tools.RECIPE.match(tensor.doc_string):
             dims = [widths.get(d, d) for d in tensor.dims]
             del tensor.dims[:]
             tensor.dims.extend(dims)
-        elif tensor.data_type == TensorProto.INT64 and np.prod(tensor.dims, dtype=int) <= SMALL_CONSTANT:
+        elif tensor.data_type == TensorProto.INT64 and small:
             array = numpy_helper.to_array(tensor)
-            changed = np.array([widths.get(int(v), int(v)) for v in array.ravel()], np.int64)
-            tools.fill(tensor, changed.reshape(array.shape))
+            before = array.ravel().tolist()
+            after = shapes.get(str(before)) or [widths.get(v, v) for v in before]
+            tools.fill(tensor, np.array(after, np.int64).reshape(array.shape))
         elif any(d in widths for d in tensor.dims):
             # What is there as it is: a part of it is as good as another.
             array = numpy_helper.to_array(tensor)[tuple(slice(widths.get(d, d)) for d in tensor.dims)]
             del tensor.dims[:]
             tensor.dims.extend(array.shape)
             tools.fill(tensor, array)
+        elif tensor.data_type == TensorProto.FLOAT and small:
+            array = numpy_helper.to_array(tensor)
+            changed = np.array([also.get(v, v) for v in array.ravel().tolist()], np.float32)
+            tools.fill(tensor, changed.reshape(array.shape))
 
 
 def reduce_attributes(tools, model, widths: dict) -> None:
@@ -84,13 +91,16 @@ def reduce_attributes(tools, model, widths: dict) -> None:
                     a.ints.extend(changed)
 
 
-def reduce_inputs(model, record, widths: dict, size: int) -> None:
+def reduce_inputs(model, record, widths: dict, size: int, shapes: dict) -> None:
     for info in [*model.graph.input, *model.graph.output]:
         shape = info.type.tensor_type.shape.dim
+        whole = shapes.get(str([d.dim_value for d in shape]))
         for i, d in enumerate(shape):
             if not d.HasField("dim_value"):
                 continue
-            if info in model.graph.input and len(shape) == 4 and size and d.dim_value > size:
+            if whole:
+                d.dim_value = whole[i]
+            elif info in model.graph.input and len(shape) == 4 and size and d.dim_value > size:
                 d.dim_value = size
             elif d.dim_value in widths:
                 d.dim_value = widths[d.dim_value]
@@ -107,14 +117,31 @@ def reduce_inputs(model, record, widths: dict, size: int) -> None:
             spec["high"] = widths[spec["high"]]
 
 
-def reduced(tools, folder: Path, name: str, factor: int, size: int, heads: bool = False, also: dict | None = None):
+def skip_layers(model, skip: dict) -> None:
+    """Without the nodes that nothing needs any more."""
+    for node in model.graph.node:
+        node.input[:] = [skip.get(i, i) for i in node.input]
+    needed = {o.name for o in model.graph.output}
+    kept = []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(kept))
+
+
+def reduced(tools, folder: Path, name: str, factor: int, size: int, heads=False, also=(), shapes=(), skip=()):
     """The reduced model and its inputs."""
+    also, shapes, skip = {int(k): v for k, v in dict(also).items()}, dict(shapes), dict(skip)
     model, record = tools.load(folder, name)
     widths = width_map(tools, model, factor, heads) if factor > 1 else {}
-    widths.update({int(k): v for k, v in (also or {}).items()})
-    reduce_constants(tools, model, widths)
+    widths.update(also)
+    reduce_constants(tools, model, widths, also, shapes)
     reduce_attributes(tools, model, widths)
-    reduce_inputs(model, record, widths, size)
+    reduce_inputs(model, record, widths, size, shapes)
+    if skip:
+        skip_layers(model, skip)
     for graph in tools.graphs(model.graph):
         del graph.value_info[:]
     for info in model.graph.output:
