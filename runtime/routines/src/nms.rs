@@ -1,31 +1,37 @@
 //! `nms`: ONNX's `NonMaxSuppression`.
+//!
+//! Exporters that suppress many classes at once move the boxes of each class to a place of their own, which
+//! leaves thousands of boxes that are chosen. A candidate is therefore compared only with those that lie in the
+//! same strips across one axis: boxes that overlap share one.
 
 use crate::inputs::{Inputs, wrong};
 use crate::keys::float_key;
 use crate::{Attrs, RoutineError};
 use nnc_tensor::{Tensor, Value};
+use std::ops::RangeInclusive;
 
 /// Corners with the smaller coordinates first, and the area.
 #[derive(Clone, Copy)]
 struct Rect {
     lo: [f32; 2],
     hi: [f32; 2],
+    area: f32,
 }
 
 impl Rect {
     /// From two opposite corners in any order.
     fn from_corners(b: &[f32]) -> Rect {
-        Rect { lo: [b[0].min(b[2]), b[1].min(b[3])], hi: [b[0].max(b[2]), b[1].max(b[3])] }
+        Rect::new([b[0].min(b[2]), b[1].min(b[3])], [b[0].max(b[2]), b[1].max(b[3])])
     }
 
     /// From center, width and height.
     fn from_center(b: &[f32]) -> Rect {
         let (w, h) = (b[2] / 2.0, b[3] / 2.0);
-        Rect { lo: [b[0] - w, b[1] - h], hi: [b[0] + w, b[1] + h] }
+        Rect::new([b[0] - w, b[1] - h], [b[0] + w, b[1] + h])
     }
 
-    fn area(&self) -> f32 {
-        (self.hi[0] - self.lo[0]) * (self.hi[1] - self.lo[1])
+    fn new(lo: [f32; 2], hi: [f32; 2]) -> Rect {
+        Rect { lo, hi, area: (hi[0] - lo[0]) * (hi[1] - lo[1]) }
     }
 
     /// Intersection over union above the threshold; boxes without area overlap nothing.
@@ -36,8 +42,8 @@ impl Rect {
             return false;
         }
         let common = a * b;
-        let union = self.area() + other.area() - common;
-        let real = common > 0.0 && self.area() > 0.0 && other.area() > 0.0 && union > 0.0;
+        let union = self.area + other.area - common;
+        let real = common > 0.0 && self.area > 0.0 && other.area > 0.0 && union > 0.0;
         real && common / union > threshold
     }
 }
@@ -78,14 +84,54 @@ fn choose(rects: &[Rect], scores: &[f32], most: usize, threshold: f32, least: Op
     let enough = |i: &usize| least.is_none_or(|s| scores[*i] > s);
     let mut candidates: Vec<usize> = (0..scores.len()).filter(enough).collect();
     candidates.sort_by_key(|i| std::cmp::Reverse(float_key(scores[*i].into())));
+    let strips = Strips::over(rects, &candidates);
+    let mut in_strips: Vec<Vec<Rect>> = vec![Vec::new(); strips.n];
     let mut chosen: Vec<usize> = Vec::new();
     for i in candidates {
         if chosen.len() >= most {
             break;
         }
-        if !chosen.iter().any(|j| rects[i].overlaps(&rects[*j], threshold)) {
+        let mine = strips.of(&rects[i]);
+        let mut others = in_strips[mine.clone()].iter().flatten();
+        if !others.any(|other| rects[i].overlaps(other, threshold)) {
+            in_strips[mine].iter_mut().for_each(|strip| strip.push(rects[i]));
             chosen.push(i);
         }
     }
     chosen
+}
+
+/// Strips of equal width across an axis. What lies beyond the outermost ones belongs to them.
+struct Strips {
+    n: usize,
+    axis: usize,
+    first: f32,
+    width: f32,
+}
+
+impl Strips {
+    /// About as wide as a usual box, along the axis that has more of them; one strip where nothing is gained or
+    /// coordinates are not finite.
+    fn over(rects: &[Rect], which: &[usize]) -> Strips {
+        let along = |axis: usize| {
+            let sides = || which.iter().map(|i| (rects[*i].lo[axis], rects[*i].hi[axis]));
+            let usual = sides().map(|(lo, hi)| hi - lo).sum::<f32>() / which.len() as f32;
+            let first = sides().map(|(lo, _)| lo).fold(f32::MAX, f32::min);
+            let extent = sides().map(|(_, hi)| hi).fold(f32::MIN, f32::max) - first;
+            let n = ((extent / usual) as usize).clamp(1, which.len().max(1));
+            Strips { n, axis, first, width: extent / n as f32 }
+        };
+        let [a, b] = [along(0), along(1)];
+        let more = if a.n >= b.n { a } else { b };
+        let usable = more.first.is_finite() && more.width.is_finite() && more.width > 0.0;
+        if usable { more } else { Strips { n: 1, axis: 0, first: 0.0, width: 1.0 } }
+    }
+
+    /// The strips in which a box lies. Sides that overlap have one in common, as the strip never falls while a
+    /// coordinate grows.
+    fn of(&self, r: &Rect) -> RangeInclusive<usize> {
+        let strip = |x: f32| (((x - self.first) / self.width) as usize).min(self.n - 1);
+        let lo = strip(r.lo[self.axis]);
+        lo..=strip(r.hi[self.axis]).max(lo)
+    }
 }

@@ -118,6 +118,69 @@ fn nms_suppresses_overlapping_boxes() {
     assert_eq!(run_numbers("nms", &[], &[boxes, scores])[0].0, [0, 3]);
 }
 
+/// The definition: by falling score, what no chosen box covers.
+fn chosen_by_definition(boxes: &[[f32; 4]], scores: &[f32], threshold: f32) -> Vec<f64> {
+    let side = |a: &[f32; 4], b: &[f32; 4], i: usize| a[i + 2].min(b[i + 2]) - a[i].max(b[i]);
+    let area = |b: &[f32; 4]| (b[2] - b[0]) * (b[3] - b[1]);
+    let covered = |a: &[f32; 4], b: &[f32; 4]| {
+        let common = side(a, b, 0).max(0.0) * side(a, b, 1).max(0.0);
+        let positive = common > 0.0 && area(a) > 0.0 && area(b) > 0.0;
+        positive && common / (area(a) + area(b) - common) > threshold
+    };
+    let mut order: Vec<usize> = (0..boxes.len()).collect();
+    order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+    let mut chosen: Vec<usize> = Vec::new();
+    for i in order {
+        if !chosen.iter().any(|j| covered(&boxes[i], &boxes[*j])) {
+            chosen.push(i);
+        }
+    }
+    chosen.into_iter().map(|i| i as f64).collect()
+}
+
+#[test]
+fn nms_finds_boxes_wherever_they_lie() {
+    let mut state = 7u32;
+    let mut unit = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 24) as f32
+    };
+    // By number of box: how far away it lies and how large it is.
+    type Place = fn(usize) -> (f32, f32);
+    let places: [(&str, Place); 6] = [
+        ("in one heap", |_| (0.0, 1.0)),
+        ("each class by itself", |i| (300.0 * (i % 90) as f32, 40.0)),
+        ("of all sizes", |i| (0.0, 2f32.powi((i % 40) as i32 - 20))),
+        ("one far away", |i| (if i == 5 { -1e30 } else { 0.0 }, 1.0)),
+        ("one without an end", |i| (0.0, if i == 5 { f32::INFINITY } else { 1.0 })),
+        ("points", |_| (0.0, 0.0)),
+    ];
+    for (name, place) in places {
+        let mut scores = Vec::new();
+        let boxes: Vec<[f32; 4]> = (0..700)
+            .map(|i| {
+                let (at, size) = place(i);
+                let [y, x] = [0, 1].map(|_| at + 10.0 * unit());
+                scores.push(unit());
+                [y, x, y + size * (0.1 + unit()), x + size * (0.1 + unit())]
+            })
+            .collect();
+        for threshold in [0.1, 0.5, 0.9] {
+            let scalar = |x: f32| floats(&[], &[x]);
+            let inputs = [
+                floats(&[1, 700, 4], boxes.as_flattened()),
+                floats(&[1, 1, 700], &scores),
+                ints(&[], &[700]),
+                scalar(threshold),
+                scalar(-1.0),
+            ];
+            let rows = run_numbers("nms", &[], &inputs)[0].1.clone();
+            let found: Vec<f64> = rows.chunks_exact(3).map(|r| r[2]).collect();
+            assert_eq!(found, chosen_by_definition(&boxes, &scores, threshold), "{name}, {threshold}");
+        }
+    }
+}
+
 #[test]
 fn nms_reads_centers_and_classes() {
     let middles = [0.5, 0.6, 0.4, 10.5, 10.6, 100.5];
